@@ -1,0 +1,181 @@
+"""Documents -> one flat token stream -> blocks of block_size positions, with nothing lost.
+
+Shape legend: N tokens of the stream, D documents, T positions of a block (block_size), B rows of a batch.
+
+A document is `[BOS] tokens EOS` (BOS only if the tokenizer has one). Documents stand one after the other in the
+stream, and block b holds positions b*T .. b*T+T-1, so every token is input of exactly one block. The target of a
+position is the next token of the same document, which for the last position of a block is the first token of the
+next block: every token after a document's first is predicted exactly once. The last block is filled up with padding
+whose targets are IGNORE_INDEX.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's default ignore_index
+
+
+@dataclass(frozen=True)
+class PackedDocuments:
+    """A token stream cut into blocks.
+
+    Attributes:
+        tokens_N: int32 token ids, memory-mapped or in memory.
+        document_starts_D: int64 position of each document's first token, ascending from 0.
+        bytes_N: uint8/16/32 UTF-8 bytes of text that each token stands for (0 for special tokens), or None where
+            bytes are not needed (training).
+        block_size: positions in a block.
+        pad_token_id: fills the last block; never a target.
+    """
+
+    tokens_N: np.ndarray
+    document_starts_D: np.ndarray
+    bytes_N: np.ndarray | None
+    block_size: int
+    pad_token_id: int
+
+    def __len__(self) -> int:
+        return -(-len(self.tokens_N) // self.block_size)
+
+    @property
+    def targets(self) -> int:
+        """Predictions over all blocks: every token but the first of each document."""
+        return len(self.tokens_N) - len(self.document_starts_D)
+
+    def targets_per_block(self) -> np.ndarray:
+        """Predictions that each block makes, int64; their sum is `targets`."""
+        lengths = np.full(len(self), self.block_size, dtype=np.int64)
+        lengths[-1] = len(self.tokens_N) - (len(self) - 1) * self.block_size
+        ends_D = np.append(self.document_starts_D[1:], len(self.tokens_N)) - 1
+        return lengths - np.bincount(ends_D // self.block_size, minlength=len(self))
+
+    def block(self, index: int) -> dict[str, np.ndarray]:
+        """Block `index` as arrays of shape (T,).
+
+        Returns:
+            input_ids: int64 tokens.
+            position_ids: int64; restart at 0 with each document, and at the start of the block. These restarts are
+                what isolates the documents in attention: transformers builds a block-diagonal causal mask from them.
+            shift_labels: int64 target of each position (already shifted, transformers' name), IGNORE_INDEX for the
+                last token of a document and for padding.
+        """
+        first = index * self.block_size
+        last = min(first + self.block_size, len(self.tokens_N))
+        if not 0 <= first < last:
+            raise IndexError(f"block {index} of {len(self)}")
+        length = last - first
+        offsets_T = np.arange(self.block_size)
+        # Documents that begin inside the block, as offsets; padding counts as one more, so that it attends to itself.
+        low, high = np.searchsorted(self.document_starts_D, [first, last + 1])
+        starts = self.document_starts_D[low:high] - first
+        segment_starts = np.unique(np.concatenate(([0], starts, [length])))
+        segment_starts = segment_starts[segment_starts < self.block_size]
+        segments = np.searchsorted(segment_starts, offsets_T, side="right") - 1
+
+        input_ids_T = np.full(self.block_size, self.pad_token_id, dtype=np.int64)
+        input_ids_T[:length] = self.tokens_N[first:last]
+        shift_labels_T = np.full(self.block_size, IGNORE_INDEX, dtype=np.int64)
+        targets = self.tokens_N[first + 1 : last + 1]
+        shift_labels_T[: len(targets)] = targets
+        ends = starts - 1  # the last token of a document has no target
+        shift_labels_T[ends[(ends >= 0) & (ends < length)]] = IGNORE_INDEX
+        shift_labels_T[length:] = IGNORE_INDEX
+        return {
+            "input_ids": input_ids_T,
+            "position_ids": offsets_T - segment_starts[segments],
+            "shift_labels": shift_labels_T,
+        }
+
+    def filler(self) -> dict[str, np.ndarray]:
+        """A block without any target: fills the last step of a run and changes no loss or gradient."""
+        return {
+            "input_ids": np.full(self.block_size, self.pad_token_id, dtype=np.int64),
+            "position_ids": np.arange(self.block_size),
+            "shift_labels": np.full(self.block_size, IGNORE_INDEX, dtype=np.int64),
+        }
+
+    def target_bytes(self, blocks: int | None = None) -> int:
+        """UTF-8 bytes of the targets of the first `blocks` blocks (default all): the divisor of bits per byte."""
+        if self.bytes_N is None:
+            raise ValueError("these documents were tokenized without byte counts")
+        end = len(self.tokens_N) if blocks is None else min(blocks * self.block_size + 1, len(self.tokens_N))
+        first_tokens = self.document_starts_D[self.document_starts_D < end]
+        return int(self.bytes_N[:end].sum(dtype=np.int64) - self.bytes_N[first_tokens].sum(dtype=np.int64))
+
+    def segments(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What a model sees of the given blocks, as segments of at least two tokens.
+
+        A segment is the part of one document inside one block, plus the token that the block's last position
+        predicts; its first token is context only, each later one is predicted once.
+
+        Args:
+            blocks: distinct block indices.
+
+        Returns:
+            (tokens_M, segment_starts_S): the segments end to end, and where each begins.
+        """
+        starts = np.asarray(blocks, dtype=np.int64) * self.block_size
+        stops = np.minimum(starts + self.block_size + 1, len(self.tokens_N))
+        lengths = stops - starts
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        positions_M = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, lengths)
+        documents_M = np.searchsorted(self.document_starts_D, positions_M, side="right")
+        blocks_M = np.repeat(np.arange(len(starts)), lengths)
+        begins = np.ones(len(positions_M), dtype=bool)
+        begins[1:] = (np.diff(documents_M) != 0) | (np.diff(blocks_M) != 0)
+        segment_starts = np.flatnonzero(begins)
+        segment_lengths = np.diff(np.append(segment_starts, len(positions_M)))
+        kept = np.repeat(segment_lengths > 1, segment_lengths)  # a lone token predicts nothing and is not predicted
+        kept_lengths = segment_lengths[segment_lengths > 1]
+        starts_S = np.concatenate(([0], np.cumsum(kept_lengths)))[:-1]
+        return self.tokens_N[positions_M[kept]], starts_S.astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TrainingOrder:
+    """Which block stands at which place of a run: a pure function of seed and place, so resuming is a seek.
+
+    Places run through the epochs without a gap; a batch may hold the end of one epoch and the start of the next.
+    Every block comes exactly once in each epoch, whatever the batch size and process count.
+    """
+
+    blocks: int
+    seed: int
+
+    def epoch_permutation(self, epoch: int) -> np.ndarray:
+        """The blocks in the order of one epoch."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.blocks)
+
+    def consumed(self, places: int) -> np.ndarray:
+        """How often each block stands at places 0 .. places-1, int64."""
+        epochs, rest = divmod(places, self.blocks)
+        times = np.full(self.blocks, epochs, dtype=np.int64)
+        times[self.epoch_permutation(epochs)[:rest]] += 1
+        return times
+
+
+class TrainingBlocks:
+    """Map-style dataset of a whole run: item i is the block at place i of the order.
+
+    Args:
+        documents: the training split.
+        order: the order of its blocks.
+        places: length of the run in rows (optimizer steps x rows per step).
+        last_place: places from here on are filler blocks without targets (a run of whole epochs may end inside a step).
+    """
+
+    def __init__(self, documents: PackedDocuments, order: TrainingOrder, places: int, last_place: int) -> None:
+        self.documents, self.order, self.places, self.last_place = documents, order, places, last_place
+        self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return self.places
+
+    def __getitem__(self, place: int) -> dict[str, np.ndarray]:
+        if place >= self.last_place:
+            return self.documents.filler()
+        epoch, within = divmod(place, self.order.blocks)
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, self.order.epoch_permutation(epoch)
+        return self.documents.block(int(self._permutation[within]))

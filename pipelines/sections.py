@@ -1,0 +1,180 @@
+"""The typed sections that configs are made of. The docstring under a field is its `--help` text.
+
+`null` means off or "work it out"; no field uses -1 for that.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class RunConfig:
+    dir: str | None = None
+    """Run folder. Default: runs/<recipe>/<name of the config file>."""
+    overwrite: bool = False
+    """Delete the run folder first and start anew."""
+    threads: int | None = None
+    """CPU threads of each process. Default: the machine's cores shared among its processes."""
+
+
+@dataclass
+class DataFiles:
+    train: str | list[str] | None = None
+    """Path or paths: json, jsonl, csv, tsv, parquet, txt or arrow, compressed (.gz, .zst, .bz2, .xz) or not; globs work."""
+    validation: str | list[str] | None = None
+    """Path or paths of the validation split. Default: a share of train."""
+    test: str | list[str] | None = None
+    """Path or paths of the test split."""
+
+
+@dataclass
+class DataConfig:
+    card: str | None = None
+    """Data card: the name of a folder in data_cards/, or the path of such a folder."""
+    name: str | None = None
+    """Dataset on the Hugging Face Hub, such as user/name."""
+    config_name: str | None = None
+    """Which config of a Hub dataset or card that has several."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub dataset."""
+    files: DataFiles = field(default_factory=DataFiles)
+    columns: dict[str, str] = field(default_factory=dict)
+    """Column -> role, such as '{review: text}'. A column is never guessed."""
+    sample_by: Literal["document", "paragraph", "line"] = "document"
+    """What one document of a text file is."""
+    split_method: Literal["hash", "tail"] = "hash"
+    """How a missing validation split is drawn: documents by a seeded hash of their text, or the last share of the text."""
+    validation_share: float = 0.01
+    """Share of the documents (hash) or characters (tail) held out when there is no validation split."""
+    split_seed: int = 0
+    """Seed of the hash that draws the validation split."""
+    max_train_documents: int | None = None
+    """Use only the first so many training documents."""
+    block_size: int = 512
+    """Tokens in one packed block."""
+    isolate_documents: bool = True
+    """Documents in one block do not see each other. Refused for a model where this does not hold."""
+
+
+@dataclass
+class TokenizerConfig:
+    name: str | None = None
+    """Existing tokenizer: local folder or Hub id. Default: the checkpoint's own, if model.name is set."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub tokenizer."""
+    vocab_size: int | None = None
+    """Train a tokenizer of this many entries on the training split (char: at most this many)."""
+    type: Literal["bpe", "char"] = "bpe"
+    """What to train: byte-level BPE, or one entry per character."""
+
+
+@dataclass
+class ModelConfig:
+    preset: str | None = None
+    """Named size, from scratch: see pipelines/models/presets.py."""
+    name: str | None = None
+    """Checkpoint to go on from: local folder or Hub id."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub checkpoint."""
+    config: dict[str, Any] | str | None = None
+    """Any transformers config, from scratch: a map with model_type, or the path of a config.json."""
+    attn_implementation: str = "sdpa"
+    """sdpa or eager; flash_attention_2 or flex_attention where the hardware has them."""
+
+
+@dataclass
+class TrainingConfig:
+    """Names, units and meanings are those of transformers.TrainingArguments."""
+
+    max_steps: int | None = None
+    """Optimizer steps. Default: as many as num_train_epochs asks for."""
+    num_train_epochs: float = 1.0
+    """Passes over the training blocks, if max_steps is not set."""
+    per_device_train_batch_size: int = 8
+    """Rows (blocks) that one process computes at once."""
+    per_device_eval_batch_size: int = 8
+    """Rows (blocks) that one process evaluates at once. Changes no figure."""
+    gradient_accumulation_steps: int = 1
+    """Micro-batches of one optimizer step."""
+    learning_rate: float = 5e-5
+    """Peak learning rate."""
+    lr_scheduler_type: Literal["linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"] = (
+        "linear"
+    )
+    """Learning-rate schedule."""
+    lr_scheduler_kwargs: dict[str, Any] | None = None
+    """Arguments of the schedule. warmup_stable_decay decays over the last fifth unless num_decay_steps is given."""
+    warmup_steps: float = 0.0
+    """Warm-up steps; below 1: share of all steps."""
+    optim: Literal["adamw_torch_fused", "adamw_torch", "adafactor", "sgd", "muon"] = "adamw_torch_fused"
+    """Optimizer. muon (not in TrainingArguments): torch.optim.Muon for hidden matrices, AdamW for all else."""
+    weight_decay: float = 0.0
+    """Weight decay, not for biases and norms."""
+    adam_beta1: float = 0.9
+    """AdamW beta1."""
+    adam_beta2: float = 0.999
+    """AdamW beta2."""
+    adam_epsilon: float = 1e-8
+    """AdamW epsilon."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    max_loss_spike: float | None = 3.0
+    """Stop when the loss of a step exceeds this many times the median of the last 50 steps (not in TrainingArguments)."""
+    bf16: bool | None = None
+    """bfloat16 autocast over fp32 weights. Default: where the hardware computes it."""
+    torch_compile: bool = False
+    """Compile the model. Pays after some ten minutes on a CPU."""
+    activation_checkpointing: bool = False
+    """Recompute activations in the backward pass to save memory."""
+    seed: int = 42
+    """Seed of initialisation, order and dropout."""
+    logging_steps: float = 10
+    """Log the training loss every so many steps; below 1: share of all steps."""
+    eval_strategy: Literal["no", "steps"] = "steps"
+    """Evaluate while training every eval_steps. The end of training is always evaluated."""
+    eval_steps: float = 0.25
+    """Steps between evaluations; below 1: share of all steps."""
+    save_steps: float = 0.25
+    """Steps between checkpoints; below 1: share of all steps."""
+    save_total_limit: int | None = 2
+    """Checkpoints to keep."""
+    report_to: str | list[str] = "none"
+    """Trackers: tensorboard, trackio, wandb, mlflow."""
+    run_name: str | None = None
+    """Name of the run in the trackers."""
+    dataloader_num_workers: int = 0
+    """Worker processes that read data."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Any other field of transformers.TrainingArguments."""
+
+
+@dataclass
+class PretrainingConfig(TrainingConfig):
+    """TrainingArguments with the defaults that training from scratch wants."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    lr_scheduler_type: Literal["linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"] = (
+        "cosine"
+    )
+    """Learning-rate schedule."""
+    warmup_steps: float = 0.02
+    """Warm-up steps; below 1: share of all steps."""
+    weight_decay: float = 0.1
+    """Weight decay, not for biases and norms."""
+    adam_beta2: float = 0.95
+    """AdamW beta2."""
+
+
+@dataclass
+class LanguageModelEvaluationConfig:
+    max_blocks: int | None = None
+    """Evaluate on the first so many blocks of the validation split. Default: all."""
+    ngram_order: int | None = 5
+    """Order of the Kneser-Ney baseline trained on the same tokens; null: no baseline."""
+    samples: int = 4
+    """Held-out prompts that are continued in the report."""
+    sample_new_tokens: int = 64
+    """Tokens of each continuation."""
+    temperature: float = 0.8
+    """Sampling temperature of the continuations."""

@@ -1,0 +1,55 @@
+"""The training section -> transformers.TrainingArguments."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+from pipelines.training.plan import Plan, scheduler_kwargs
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from pipelines.sections import TrainingConfig
+
+# Fields of the section that are worked out in the plan, or are no fields of TrainingArguments.
+_PLANNED = {"max_steps", "num_train_epochs", "warmup_steps", "logging_steps", "eval_steps", "save_steps", "bf16", "optim"}
+OWN_FIELDS = {"max_loss_spike", "extra"}
+
+
+def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path, has_gpu: bool) -> "TrainingArguments":
+    """TrainingArguments for ExactTrainer.
+
+    Raises:
+        ConfigError: TrainingArguments refuses a value.
+    """
+    from transformers import TrainingArguments
+
+    values: dict[str, Any] = {
+        field.name: getattr(training, field.name)
+        for field in dataclasses.fields(training)
+        if field.name not in _PLANNED | OWN_FIELDS
+    }
+    values |= {
+        "output_dir": str(checkpoints),
+        "max_steps": plan.steps,
+        "warmup_steps": plan.warmup_steps,
+        "logging_steps": plan.logging_steps,
+        "eval_strategy": "no" if plan.eval_steps is None else "steps",
+        "eval_steps": plan.eval_steps,
+        "save_steps": plan.save_steps,
+        "save_total_limit": None,  # ExactTrainer rotates, after sealing
+        "bf16": plan.precision == "bf16",
+        # Muon comes through ExactTrainer.create_optimizer; TrainingArguments does not know its name.
+        "optim": "adamw_torch_fused" if training.optim == "muon" else training.optim,
+        "lr_scheduler_kwargs": scheduler_kwargs(training, plan.steps),
+        "use_cpu": not has_gpu,
+        "remove_unused_columns": False,
+        "disable_tqdm": True,
+        "logging_nan_inf_filter": False,  # ExactTrainer stops at a loss that is not finite
+        "dataloader_pin_memory": has_gpu,
+    }
+    try:
+        return TrainingArguments(**{**values, **training.extra})
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"transformers.TrainingArguments refuses the training section: {' '.join(str(error).split())}") from None

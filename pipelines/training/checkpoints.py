@@ -1,0 +1,94 @@
+"""Checkpoints that are complete or absent: written aside, checksummed, synced, renamed."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from pipelines.errors import CheckpointError
+
+CHECKSUMS = "checksums.json"
+ASIDE = ".incomplete"
+
+
+def seal(aside: Path, final: Path) -> None:
+    """Turns a folder of finished files into a checkpoint: SHA-256 of each file, everything on disk, then one rename."""
+    checksums = {path.relative_to(aside).as_posix(): _sha256(path) for path in _files(aside)}
+    (aside / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+    for path in [*_files(aside), aside]:
+        _sync(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(aside, final)
+    _sync(final.parent)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, or None: every file that was sealed must be there, unchanged."""
+    try:
+        checksums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"{CHECKSUMS} is missing or unreadable"
+    for name, checksum in checksums.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if _sha256(path) != checksum:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step in the name checkpoint-<step>."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def list_checkpoints(root: Path) -> list[Path]:
+    """Folders checkpoint-<step>, the newest first."""
+    found = [path for path in root.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def newest_complete(root: Path) -> tuple[Path | None, list[str]]:
+    """The newest undamaged checkpoint, and a line for each newer one that was passed over.
+
+    Raises:
+        CheckpointError: there are checkpoints, and every one is damaged.
+    """
+    passed_over = []
+    for checkpoint in list_checkpoints(root):
+        reason = damage(checkpoint)
+        if reason is None:
+            return checkpoint, passed_over
+        passed_over.append(f"{checkpoint}: {reason}")
+    if passed_over:
+        raise CheckpointError(
+            "Every checkpoint of this run is damaged: "
+            + "; ".join(passed_over)
+            + ". Start anew with --run.overwrite true, or restore the files."
+        )
+    return None, passed_over
+
+
+def rotate(root: Path, limit: int | None) -> None:
+    """Deletes all but the newest `limit` checkpoints (None: keeps all)."""
+    for checkpoint in list_checkpoints(root)[limit:] if limit else []:
+        shutil.rmtree(checkpoint)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,137 @@
+"""Everything about a run that follows from its config and data, worked out once, before the first step."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.sections import TrainingConfig
+
+ASSUMED_MFU = 0.4  # for the time estimate alone: what the default run reaches on the CPU of docs/experiments.md
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The figures of plan.json. Steps are optimizer steps; tokens are positions computed, padding included."""
+
+    train_documents: int
+    train_tokens: int
+    train_blocks: int
+    validation_documents: int
+    validation_tokens: int
+    validation_blocks: int
+    block_size: int
+    processes: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    rows_per_step: int
+    tokens_per_step: int
+    steps: int
+    rows: int
+    epochs: float
+    warmup_steps: int
+    logging_steps: int
+    eval_steps: int | None
+    save_steps: int
+    parameters: dict[str, int]
+    flops_per_token: float
+    matmul_flops_per_second: float
+    precision: str
+    device: str
+    cpu_threads: int
+    memory_estimate_bytes: dict[str, int]
+    time_estimate_seconds: float
+
+    @property
+    def total_tokens(self) -> int:
+        """Positions the whole run computes."""
+        return self.steps * self.tokens_per_step
+
+    def as_dict(self) -> dict[str, Any]:
+        """For plan.json."""
+        return dataclasses.asdict(self) | {"total_tokens": self.total_tokens}
+
+
+def steps_and_rows(training: "TrainingConfig", blocks: int, processes: int) -> tuple[int, int, int]:
+    """Optimizer steps of the run, rows with targets in them, and rows of one step.
+
+    With max_steps, every step is full. With num_train_epochs, the run has ceil(epochs x blocks) rows, and the last step
+    is filled up with rows without targets.
+
+    Raises:
+        ConfigError: a count that must be positive is not.
+    """
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(training, name) < 1:
+            raise ConfigError(f"training.{name} must be at least 1, found {getattr(training, name)}.")
+    if training.max_steps is not None and training.max_steps < 1:
+        raise ConfigError(f"training.max_steps must be at least 1 or null, found {training.max_steps}.")
+    if training.max_steps is None and training.num_train_epochs <= 0:
+        raise ConfigError(f"training.num_train_epochs must be above 0, found {training.num_train_epochs}.")
+    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * processes
+    if training.max_steps is not None:
+        return training.max_steps, training.max_steps * per_step, per_step
+    rows = math.ceil(training.num_train_epochs * blocks)
+    return math.ceil(rows / per_step), rows, per_step
+
+
+def interval(name: str, value: float, steps: int) -> int:
+    """A step interval; below 1 it is a share of all steps, as in TrainingArguments.
+
+    Raises:
+        ConfigError: not positive, or above 1 and no whole number.
+    """
+    if value <= 0 or (value > 1 and value != int(value)):
+        raise ConfigError(f"training.{name} must be a whole number of steps, or a share between 0 and 1; found {value:g}.")
+    return max(1, math.ceil(steps * value)) if value < 1 else int(value)
+
+
+def warmup(value: float, steps: int) -> int:
+    """Warm-up steps; below 1 a share of all steps, as in TrainingArguments."""
+    if value < 0 or (value > 1 and value != int(value)):
+        raise ConfigError(f"training.warmup_steps must be 0 or more, found {value:g}.")
+    return math.ceil(steps * value) if value < 1 else int(value)
+
+
+def scheduler_kwargs(training: "TrainingConfig", steps: int) -> dict[str, Any]:
+    """lr_scheduler_kwargs with the decay of warmup_stable_decay filled in: the last fifth of the run."""
+    kwargs = dict(training.lr_scheduler_kwargs or {})
+    if training.lr_scheduler_type == "warmup_stable_decay":
+        kwargs.setdefault("num_decay_steps", max(1, steps // 5))
+    return kwargs
+
+
+def memory_estimate(
+    parameters: int, model_config: Any, rows: int, block_size: int, bf16: bool, activation_checkpointing: bool
+) -> dict[str, int]:
+    """Bytes of one process's training state, by formula; real peaks also hold the allocator's slack.
+
+    fp32 weights, gradients and two AdamW moments: 16 bytes a parameter. Activations of a layer: B T h (34 + 5 a T / h)
+    bytes at two bytes a value (Korthikanti et al. 2022, equation 1), twice that in fp32, h a layer with recomputation.
+    Logits: one fp32 copy, its gradient, and the autocast copy.
+    """
+    hidden = getattr(model_config, "hidden_size", 0)
+    heads = getattr(model_config, "num_attention_heads", 0)
+    layers = getattr(model_config, "num_hidden_layers", 0)
+    width = 1 if bf16 else 2
+    if activation_checkpointing:
+        activations = 2 * width * layers * rows * block_size * hidden
+    else:
+        activations = width * layers * rows * block_size * (34 * hidden + 5 * heads * block_size)
+    logits = rows * block_size * model_config.vocab_size * (4 + 4 + (2 if bf16 else 0))
+    parts = {
+        "weights": 4 * parameters,
+        "gradients": 4 * parameters,
+        "optimizer": 8 * parameters,
+        "activations": activations,
+        "logits": logits,
+    }
+    return parts | {"total": sum(parts.values())}
+
+
+def time_estimate_seconds(flops_per_token: float, tokens: int, matmul_flops_per_second: float, processes: int) -> float:
+    """Training time if ASSUMED_MFU of the measured matrix-product rate is reached."""
+    return flops_per_token * tokens / (matmul_flops_per_second * ASSUMED_MFU * processes)

@@ -1,0 +1,265 @@
+"""The steps that pretraining recipes share: start, plan, train, save."""
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import CheckpointError, ConfigError
+from pipelines.models.build import count_parameters, training_flops_per_token
+from pipelines.run import Interrupted, RunFolder, StopRequest, environment, open_run_folder, say
+from pipelines.training import checkpoints, hardware
+from pipelines.training.plan import (
+    Plan,
+    interval,
+    memory_estimate,
+    steps_and_rows,
+    time_estimate_seconds,
+    warmup,
+)
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from pipelines.data.collation import BlockCollator
+    from pipelines.data.packing import PackedDocuments
+    from pipelines.sections import RunConfig, TrainingConfig
+    from pipelines.training.trainer import ExactTrainer, Objective
+
+
+def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialState":
+    """Joins the process group, sets the CPU threads, and seeds all random numbers."""
+    import torch
+    import transformers
+    from accelerate import PartialState
+    from accelerate.utils import set_seed
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    state = PartialState(cpu=not has_gpu)
+    threads = hardware.use_cpu_threads(run.threads)
+    if state.is_main_process and not has_gpu:
+        say(f"{state.num_processes} process(es) on CPU, {threads} thread(s) each")
+    set_seed(training.seed)
+    return state
+
+
+def start_run(
+    folder: RunFolder, config: Any, plan: Plan, receipt: dict[str, Any], data: dict[str, Any], state: "PartialState"
+) -> None:
+    """Makes or takes over the run folder, writes plan, receipt and environment, and tells the plan.
+
+    Args:
+        folder: as found.
+        config: the resolved config.
+        plan: the whole run in figures.
+        receipt: rows and tokens so far.
+        data: content hashes that must be the same when the run goes on.
+        state: the processes.
+
+    Raises:
+        ConfigError: the folder cannot be used, or data or step size differ from those the run was started with.
+    """
+    if state.is_main_process:
+        open_run_folder(folder, config, plan.rows_per_step, data)
+        folder.write_json("plan.json", plan.as_dict())
+        folder.write_json("receipt.json", receipt)
+        folder.write_json("environment.json", environment(data))
+    state.wait_for_everyone()
+    say(
+        f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; {plan.train_documents:,} documents = "
+        f"{plan.train_tokens:,} tokens = {plan.train_blocks:,} blocks of {plan.block_size}\n"
+        f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
+        f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
+    )
+
+
+def make_plan(
+    training: "TrainingConfig",
+    train: "PackedDocuments",
+    validation: "PackedDocuments",
+    model: "PreTrainedModel",
+    state: "PartialState",
+) -> Plan:
+    """Works out the whole run.
+
+    Raises:
+        ConfigError: an impossible count, or bf16 asked for where the hardware has none.
+        DataError: less than one block of training tokens.
+    """
+    import torch
+
+    device = state.device
+    native = hardware.bf16_is_native(device)
+    if training.bf16 and device.type == "mps":
+        raise ConfigError("training.bf16 is true, but mps autocast was never measured here. Leave it out.")
+    bf16 = native if training.bf16 is None else training.bf16
+    steps, rows, rows_per_step = steps_and_rows(training, len(train), state.num_processes)
+    parameters = count_parameters(model)
+    flops = training_flops_per_token(model, train.block_size)
+    rate = hardware.matmul_flops_per_second(device, bf16)
+    tokens_per_step = rows_per_step * train.block_size
+    return Plan(
+        train_documents=len(train.document_starts_D),
+        train_tokens=len(train.tokens_N),
+        train_blocks=len(train),
+        validation_documents=len(validation.document_starts_D),
+        validation_tokens=len(validation.tokens_N),
+        validation_blocks=len(validation),
+        block_size=train.block_size,
+        processes=state.num_processes,
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        rows_per_step=rows_per_step,
+        tokens_per_step=tokens_per_step,
+        steps=steps,
+        rows=rows,
+        epochs=rows / len(train),
+        warmup_steps=warmup(training.warmup_steps, steps),
+        logging_steps=interval("logging_steps", training.logging_steps, steps),
+        eval_steps=None if training.eval_strategy == "no" else interval("eval_steps", training.eval_steps, steps),
+        save_steps=interval("save_steps", training.save_steps, steps),
+        parameters=parameters,
+        flops_per_token=flops,
+        matmul_flops_per_second=rate,
+        precision="bf16" if bf16 else "fp32",
+        device=str(device),
+        cpu_threads=torch.get_num_threads(),
+        memory_estimate_bytes=memory_estimate(
+            parameters["total"],
+            model.config,
+            training.per_device_train_batch_size,
+            train.block_size,
+            bf16,
+            training.activation_checkpointing,
+        ),
+        time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
+    )
+
+
+def train_model(
+    *,
+    training: "TrainingConfig",
+    plan: Plan,
+    folder: RunFolder,
+    state: "PartialState",
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    documents: "PackedDocuments",
+    collator: "BlockCollator",
+    objective: "Objective",
+    evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
+) -> "ExactTrainer":
+    """Trains from the newest complete checkpoint of the run folder, or from the start.
+
+    Raises:
+        Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
+        TrainingError: the loss is not finite or has left its range.
+        CheckpointError: all checkpoints are damaged.
+        ConfigError: the run is already past the steps asked for.
+    """
+    from pipelines.data.packing import TrainingBlocks, TrainingOrder
+    from pipelines.training.arguments import training_arguments
+    from pipelines.training.progress import ProgressBar
+    from pipelines.training.trainer import ExactTrainer
+
+    checkpoint, passed_over = checkpoints.newest_complete(folder.checkpoints)
+    for damaged in passed_over:
+        say(f"Passing over a damaged checkpoint: {damaged}")
+    step = 0 if checkpoint is None else checkpoints.step_of(checkpoint)
+    if step > plan.steps:
+        raise ConfigError(
+            f"The run in {folder.path} has already done {step} steps, more than the {plan.steps} asked for. "
+            f"Set --training.max_steps to {step} or more, or start anew with --run.overwrite true."
+        )
+    if checkpoint is not None:
+        say(f"Going on from {checkpoint}")
+    if state.is_main_process:
+        folder.rewind_metrics(step)
+
+    progress = ProgressBar()
+    order = TrainingOrder(len(documents), training.seed)
+    with StopRequest() as stop:
+        trainer = ExactTrainer(
+            model=model,
+            args=training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu"),
+            train_dataset=TrainingBlocks(documents, order, plan.steps * plan.rows_per_step, plan.rows),
+            data_collator=collator,
+            processing_class=tokenizer,
+            objective=objective,
+            evaluate_model=evaluate_model,
+            log_event=folder.append_metrics,
+            epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(documents),
+            flops_per_token=plan.flops_per_token,
+            use_muon=training.optim == "muon",
+            max_loss_spike=training.max_loss_spike,
+            save_total_limit=training.save_total_limit,
+            should_stop=stop,
+            callbacks=[progress],
+        )
+        try:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        finally:
+            progress.close()
+        if trainer.stop_requested and trainer.state.global_step < plan.steps:
+            raise Interrupted(
+                f"Stopped after step {trainer.state.global_step} of {plan.steps}; the checkpoint is "
+                f"{folder.checkpoints / f'checkpoint-{trainer.state.global_step}'}."
+            )
+    return trainer
+
+
+def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
+    """train_tokens_per_second, train_mfu (share of the measured matrix-product rate), train_seconds, train_steps."""
+    account = trainer.account
+    speed = account.positions / account.seconds
+    return {
+        "train_tokens_per_second": speed,
+        "train_mfu": speed * plan.flops_per_token / (plan.matmul_flops_per_second * plan.processes),
+        "train_seconds": account.seconds,
+        "train_steps": trainer.state.global_step,
+        "train_tokens": account.positions,
+    }
+
+
+def save_model(
+    trainer: "ExactTrainer",
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: RunFolder,
+    block_size: int,
+) -> None:
+    """Writes model/ aside, loads it back, compares logits bitwise, and only then puts it in its place.
+
+    Args:
+        trainer: holds the finished model.
+        tokenizer: saved beside it.
+        folder: the run folder.
+        block_size: context length the tokenizer is told.
+
+    Raises:
+        CheckpointError: the reloaded model computes something else.
+    """
+    import torch
+
+    model: Any = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    aside = folder.path / ".model"
+    shutil.rmtree(aside, ignore_errors=True)
+    model.config.use_cache = True  # for those who generate with it
+    tokenizer.model_max_length = block_size
+    model.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    model.config.use_cache = False
+    model.eval()
+    ids_T = torch.arange(min(16, block_size), device=model.device)[None] % model.config.vocab_size
+    reloaded = type(model).from_pretrained(aside, dtype="float32").to(model.device).eval()
+    reloaded.set_attn_implementation(model.config._attn_implementation)
+    with torch.no_grad():
+        difference = (model(input_ids=ids_T).logits - reloaded(input_ids=ids_T).logits).abs().max()
+    if float(difference) != 0.0:
+        raise CheckpointError(
+            f"The model saved in {aside} computes other logits than the trained one, by up to {float(difference):.3g}."
+        )
+    shutil.rmtree(folder.model, ignore_errors=True)
+    os.replace(aside, folder.model)

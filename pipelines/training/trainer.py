@@ -1,0 +1,273 @@
+"""transformers.Trainer with an exact loss, an exact order and checkpoints that are complete or absent."""
+
+import json
+import os
+import shutil
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+
+from pipelines.errors import TrainingError
+from pipelines.training import checkpoints
+from pipelines.training.optimizers import muon_with_adamw
+
+ACCOUNT = "account.json"
+SPIKE_WINDOW = 50  # optimizer steps whose median a loss is held against
+SPIKE_WARMUP = 20  # steps before the spike guard starts
+
+
+@dataclass
+class Account:
+    """What a run has done so far, over all processes and resumptions; travels in the checkpoint."""
+
+    seconds: float = 0.0
+    """In training steps: data, forward, backward, update; not evaluation and saving."""
+    positions: int = 0
+    """Token positions computed, padding included."""
+    targets: int = 0
+    """Supervised positions."""
+
+
+class Objective(Protocol):
+    """What a head is trained for: summed loss and number of supervised items of a batch."""
+
+    def count(self, batch: Any) -> torch.Tensor: ...
+    def loss_sum(self, model: Any, batch: Any) -> torch.Tensor: ...
+
+
+class ExactTrainer(Trainer):
+    """Trainer whose loss and gradient depend only on the rows of an optimizer step, not on how they are split.
+
+    The loss of a step is the sum over its supervised items divided by their number, over all micro-batches and
+    processes. transformers' own count is passed to the model and ignored by most heads, which multiplies loss and
+    gradient by accumulation steps and process count.
+
+    Args:
+        objective: loss and count of a batch.
+        evaluate_model: model -> metrics with the prefix eval_; called where Trainer evaluates.
+        log_event: called with every logged event on rank 0.
+        epoch_of_step: optimizer step -> true epoch (Trainer sees a run as a single pass over its places).
+        flops_per_token: for MFU and total_flos.
+        use_muon: Muon for hidden matrices, AdamW for the rest.
+        max_loss_spike: see TrainingConfig.
+        should_stop: asked after every step; True saves a checkpoint and ends training.
+    """
+
+    loss_is_scaled_for_ga = True  # compute_loss divides by the count of the whole step
+
+    def __init__(
+        self,
+        *,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        train_dataset: Any,
+        data_collator: Callable[..., Any],
+        processing_class: PreTrainedTokenizerBase,
+        objective: Objective,
+        evaluate_model: Callable[[PreTrainedModel], dict[str, float]],
+        log_event: Callable[[dict[str, float]], None],
+        epoch_of_step: Callable[[int], float],
+        flops_per_token: float,
+        use_muon: bool = False,
+        max_loss_spike: float | None = None,
+        save_total_limit: int | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        callbacks: list[TrainerCallback] | None = None,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=train_dataset,  # Trainer wants one; evaluate_model knows its own
+            data_collator=data_collator,
+            processing_class=processing_class,
+            callbacks=[*(callbacks or []), _StopOnRequest(self)],
+        )
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+        self.objective = objective
+        self.evaluate_model = evaluate_model
+        self.log_event = log_event
+        self.epoch_of_step = epoch_of_step
+        self.flops_per_token = flops_per_token
+        self.use_muon = use_muon
+        self.max_loss_spike = max_loss_spike
+        self.save_limit = save_total_limit
+        self.should_stop = should_stop
+        self.stop_requested = False
+        self.account = Account()
+        self._step_started = 0.0
+        self._step_loss = self._step_count = torch.zeros(())
+        self._recent_losses: deque[float] = deque(maxlen=SPIKE_WINDOW)
+        self._last_logged = Account()
+
+    # ------------------------------------------------------------ loss
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor]:
+        """The micro-batches of one optimizer step and the number of supervised items in all of them, on all processes."""
+        self._step_started = time.perf_counter()
+        batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
+        count = sum((self.objective.count(batch) for batch in batches), torch.zeros((), dtype=torch.int64))
+        # The wish to stop travels with the count, so that all processes stop after the same step.
+        facts = torch.stack([count.to(device), torch.tensor(int(self.should_stop()), device=device)])
+        if self.args.world_size > 1:
+            facts = self.accelerator.reduce(facts, reduction="sum")
+        self.stop_requested = bool(facts[1])
+        self._step_loss = torch.zeros((), device=device)
+        self._step_count = facts[0]
+        return batches, facts[0]
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Summed loss of a micro-batch over the item count of the step, times the processes that DDP averages over."""
+        if return_outputs or num_items_in_batch is None:
+            raise NotImplementedError("losses outside a training step are computed by `evaluate_model`")
+        total = torch.as_tensor(num_items_in_batch).clamp(min=1)
+        loss = self.objective.loss_sum(model, inputs) / total
+        self._step_loss += loss.detach()
+        return loss * self.accelerator.num_processes
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Trainer's gradient norm, held against the guard: the last look at a step before its update."""
+        grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        loss = self._step_loss
+        if self.args.world_size > 1:
+            loss = self.accelerator.reduce(loss, reduction="sum")
+        self._guard(float(loss), float(grad_norm))
+        return grad_norm
+
+    def _guard(self, loss: float, grad_norm: float) -> None:
+        step = self.state.global_step + 1
+        finite = loss == loss and abs(loss) != float("inf") and grad_norm == grad_norm and grad_norm != float("inf")
+        median = statistics.median(self._recent_losses) if len(self._recent_losses) >= SPIKE_WARMUP else None
+        if finite and (self.max_loss_spike is None or median is None or loss <= self.max_loss_spike * median):
+            self._recent_losses.append(loss)
+            return
+        saved = checkpoints.list_checkpoints(Path(self.args.output_dir))
+        last_good = f"The last good checkpoint is {saved[0]}." if saved else "There is no checkpoint yet."
+        found = (
+            f"the loss of step {step} is {loss:.4g}, more than {self.max_loss_spike:g} times the median {median:.4g} of "
+            "the steps before it"
+            if finite
+            else f"step {step} has loss {loss:.4g} and gradient norm {grad_norm:.4g}, which are not both finite"
+        )
+        raise TrainingError(
+            f"Training stopped: {found}. {last_good} No update was made from this step. Try a lower "
+            "--training.learning_rate or longer --training.warmup_steps (with --run.overwrite true), and look at the data "
+            "of this step; --training.max_loss_spike null turns the spike guard off."
+        )
+
+    # ------------------------------------------------------------ order, optimizer, accounting
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        """The data set is already in the order of the run."""
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Muon with AdamW if asked for, else Trainer's own."""
+        if self.use_muon and self.optimizer is None:
+            target = self.model if model is None else model
+            self.optimizer = muon_with_adamw(target, self.args, self.get_decay_parameter_names(target))
+        return super().create_optimizer(model)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+        """Counted operations of a micro-batch."""
+        return self.flops_per_token * inputs["input_ids"].numel()
+
+    def finish_step(self) -> None:
+        """Adds a step to the account."""
+        rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.account.seconds += time.perf_counter() - self._step_started
+        self.account.positions += rows * self.train_dataset.documents.block_size
+        self.account.targets += int(self._step_count)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Trainer's log with the true epoch and the speed since the last one, also handed to log_event."""
+        self.state.epoch = self.epoch_of_step(self.state.global_step)
+        if "loss" in logs:
+            seconds = self.account.seconds - self._last_logged.seconds
+            positions = self.account.positions - self._last_logged.positions
+            self._last_logged = replace(self.account)
+            logs["tokens_per_second"] = positions / seconds if seconds else 0.0
+            logs["train_seconds"] = self.account.seconds
+            logs["train_targets"] = self.account.targets
+        super().log(logs, start_time)
+        if self.is_world_process_zero() and ("loss" in logs or "eval_loss" in logs):
+            self.log_event({"step": self.state.global_step, **logs})
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Metrics of evaluate_model, logged as Trainer logs them."""
+        metrics = self.evaluate_model(self.model)
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    # ------------------------------------------------------------ checkpoints
+
+    def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
+        """Trainer's, but the checkpoint comes before the evaluation, which may run out of memory."""
+        if self.control.should_save:
+            self._save_checkpoint(model, trial)
+            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+        """Trainer's train, with the account of the checkpoint restored too."""
+        if resume_from_checkpoint is not None:
+            saved = json.loads((Path(resume_from_checkpoint) / ACCOUNT).read_text(encoding="utf-8"))
+            self.account, self._last_logged = Account(**saved), Account(**saved)
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return os.path.join(self.args.output_dir, checkpoints.ASIDE)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Trainer's checkpoint, written aside on all processes and sealed by the first."""
+        name = f"checkpoint-{self.state.global_step}"
+        root = Path(self.args.output_dir)
+        aside = Path(self._get_output_dir(trial)) / name
+        if self.args.should_save and aside.exists():
+            shutil.rmtree(aside)
+        self.accelerator.wait_for_everyone()
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            # A pickle of the arguments, with this machine's paths; config.yaml has all that is in it.
+            (aside / "training_args.bin").unlink(missing_ok=True)
+            (aside / ACCOUNT).write_text(json.dumps(asdict(self.account)), encoding="utf-8")
+            checkpoints.seal(aside, root / name)
+            checkpoints.rotate(root, self.save_limit)
+        self.accelerator.wait_for_everyone()
+
+
+class _StopOnRequest(TrainerCallback):
+    """Keeps the account of each step, and saves and stops after the step in which a stop was requested."""
+
+    def __init__(self, trainer: ExactTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        self.trainer.finish_step()
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = False  # the recipe evaluates the finished model
+        if self.trainer.stop_requested or (args.world_size == 1 and self.trainer.should_stop()):
+            self.trainer.stop_requested = True
+            control.should_save = True
+            control.should_training_stop = True
+        return control
