@@ -29,7 +29,7 @@ def is_remote(path: str) -> bool:
 
 
 def fetch_files(url: str, key: str) -> list[SourceFile]:
-    """The local copies of the files that an `hf://datasets/...` pattern or an `https://` URL names, downloaded if need be.
+    """The files that an `hf://datasets/...` pattern or an `https://` URL names, downloaded unless cached.
 
     Args:
         url: what to fetch.

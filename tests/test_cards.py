@@ -1,0 +1,207 @@
+"""Data cards: the committed ones are valid, and each way to get one wrong is explained."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.data import cards
+from pipelines.data.card_schema import ROLES, DrawnSplit
+from pipelines.data.cards import list_cards, load_card
+from pipelines.errors import CardError
+
+VALID = {
+    "license": "mit",
+    "language": ["en"],
+    "pretty_name": "Reviews",
+    "task_categories": ["text-generation"],
+    "configs": [
+        {
+            "config_name": "default",
+            "data_files": [{"split": "train", "path": "a.jsonl"}, {"split": "validation", "path": ["b.jsonl"]}],
+        }
+    ],
+    "dataset_info": {"features": [{"name": "review", "dtype": "string"}, {"name": "stars", "dtype": "int64"}]},
+    "train-eval-index": [
+        {
+            "config": "default",
+            "task": "text-generation",
+            "splits": {"train_split": "train", "eval_split": "validation"},
+            "col_mapping": {"review": "text", "stars": "label"},
+        }
+    ],
+}
+
+
+def write_card(folder: Path, front: dict | str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = front if isinstance(front, str) else yaml.safe_dump(front, sort_keys=False)
+    (folder / "README.md").write_text(f"---\n{text.rstrip()}\n---\n\n# A card\n", encoding="utf-8")
+    return folder
+
+
+def changed(*keys: str | int, to: object) -> dict:
+    """VALID with the value at a path of keys replaced; `...` removes it."""
+    front = yaml.safe_load(yaml.safe_dump(VALID))
+    place = front
+    for key in keys[:-1]:
+        place = place[key]
+    if to is ...:
+        del place[keys[-1]]
+    else:
+        place[keys[-1]] = to
+    return front
+
+
+def test_committed_cards_are_valid() -> None:
+    names = list_cards()
+    assert len(names) >= 4
+    assert {"installed_docs", "wikitext-103", "fineweb-edu-10bt", "tinystories"} <= set(names)
+    for name in names:
+        card = load_card(name)
+        assert card.name == name
+        assert card.path.parent == cards.REGISTRY / name
+        for config in card.configs.values():
+            assert "train" in config.data_files
+            assert set(config.roles.values()) <= set(ROLES)
+
+
+def test_committed_cards_that_were_never_downloaded_say_so() -> None:
+    remote = [name for name in list_cards() if "hf://" in str(load_card(name).configs)]
+    assert len(remote) >= 3
+    for name in remote:
+        body = (cards.REGISTRY / name / "README.md").read_text(encoding="utf-8")
+        assert "Not verified on this machine: written from the source's documentation." in body
+
+
+def test_builder_and_drawn_split() -> None:
+    assert load_card("installed_docs").config().data_files["test"] == ("builder://installed_docs/test",)
+    assert load_card("fineweb-edu-10bt").config().drawn == DrawnSplit("hash", 0.001, 0)
+
+
+def test_valid_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_card(tmp_path / "reviews", VALID)
+    card = load_card(str(folder))
+    assert card.name == "reviews"
+    assert card.license == "mit"
+    assert card.config() is card.config("default")
+    assert card.config().data_files == {
+        "train": (str(folder / "a.jsonl"),),
+        "validation": (str(folder / "b.jsonl"),),
+    }
+    assert card.config().roles == {"review": "text", "stars": "label"}
+    monkeypatch.chdir(tmp_path)
+    assert load_card("reviews") == load_card("./reviews") == card
+
+
+def test_huggingface_hub_reads_the_same_facts(tmp_path: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    data = DatasetCard.load(write_card(tmp_path / "reviews", VALID) / "README.md").data
+    assert data.license == "mit"
+    assert data.train_eval_index == VALID["train-eval-index"]
+
+
+def test_several_configs(tmp_path: Path) -> None:
+    front = changed("configs", to=[{**VALID["configs"][0], "config_name": name} for name in ("small", "big")])
+    front["train-eval-index"] = [{**VALID["train-eval-index"][0], "config": name} for name in ("small", "big")]
+    del front["dataset_info"]
+    card = load_card(str(write_card(tmp_path / "two", front)))
+    assert card.config("big").name == "big"
+    with pytest.raises(CardError, match="several configs: 'small', 'big'. Choose one with --data.config_name"):
+        card.config()
+    with pytest.raises(CardError, match="no config 'bigg'. Did you mean 'big'"):
+        card.config("bigg")
+    front["configs"][1]["default"] = True
+    assert load_card(str(write_card(tmp_path / "two", front))).config().name == "big"
+    front["configs"][0]["default"] = True
+    with pytest.raises(CardError, match="'small', 'big' are all `default: true`"):
+        load_card(str(write_card(tmp_path / "two", front)))
+
+
+CONFIG = ("configs", 0)
+INDEX = ("train-eval-index", 0)
+PATH = (*CONFIG, "data_files", 0, "path")
+
+
+def drawn(**values: object) -> dict:
+    front = changed(*CONFIG, "data_files", to=[{"split": "train", "path": "a.jsonl"}])
+    entry = {"split": "validation", "from": "train", "method": "hash", "share": 0.1, "seed": 3} | values
+    return front | {"plumbline": {"drawn_splits": [entry]}}
+
+
+@pytest.mark.parametrize(
+    ("front", "message"),
+    [
+        (changed("license", to=...), "missing 'license'"),
+        (changed("train-eval-index", to=...), "missing 'train-eval-index'"),
+        ({("licence" if k == "license" else k): v for k, v in VALID.items()}, "unknown key 'licence'. Did you mean 'license'"),
+        (changed("license", to="apache2.0"), "'apache2.0' is not a licence id of the Hub. Did you mean 'apache-2.0'"),
+        (changed("license", to="other"), "needs `license_name`"),
+        (changed("language", to=[False]), "language is False; expected text"),
+        (changed("task_categories", to=[]), "task_categories is empty"),
+        (changed("configs", to={"a": 1}), "expected a list"),
+        (changed(*CONFIG, "data_file", to=[]), "unknown key 'data_file'. Did you mean 'data_files'"),
+        (changed(*CONFIG, "data_files", 0, "split", to="trian"), "'trian'. Did you mean 'train'"),
+        (changed(*CONFIG, "data_files", 1, "split", to="train"), "names split 'train' twice"),
+        (changed(*CONFIG, "data_files", 0, "split", to="test"), "has no split `train`"),
+        (changed("configs", to=VALID["configs"] * 2), "two configs are named 'default'"),
+        (changed(*PATH, to="../secret.jsonl"), "leaves the card's folder"),
+        (changed(*PATH, to="a/../../secret.jsonl"), "leaves the card's folder"),
+        (changed(*PATH, to="/etc/passwd"), "leaves the card's folder"),
+        (changed(*PATH, to="~/x.jsonl"), "leaves the card's folder"),
+        (changed(*PATH, to="file:///etc/passwd"), "expected hf://datasets/"),
+        (changed(*PATH, to="hf://datasets/onlyuser"), "expected hf://datasets/"),
+        (changed(*PATH, to="builder://installed_doc/train"), "no builder 'installed_doc'. Did you mean 'installed_docs'"),
+        (changed(*PATH, to="builder://installed_docs/all"), "expected builder://installed_docs/<train"),
+        (changed(*INDEX, "col_mapping", "review", to="txt"), "'txt' is not a role. Did you mean 'text'"),
+        (changed(*INDEX, "col_mapping", "review", to=["text"]), "is not a role"),
+        (changed(*INDEX, "col_mapping", "stars", to="text"), "'review', 'stars' all have the role 'text'"),
+        (changed(*INDEX, "col_mapping", to={"reviews": "text"}), "'reviews', but dataset_info.features has .* Did you mean 'review'"),
+        (changed(*INDEX, "col_mapping", to=...), "lacks 'col_mapping'"),
+        (changed(*INDEX, "splits", "eval_split", to="test"), "eval_split is 'test', but its configs have only 'train', 'validation'"),
+        (changed(*INDEX, "splits", "evaluation", to="train"), "splits has 'evaluation'"),
+        (changed(*INDEX, "config", to="defualt"), "which is no config. Did you mean 'default'"),
+        (changed("train-eval-index", to=VALID["train-eval-index"] * 2), "speaks of config 'default' twice"),
+        (changed("dataset_info", "splits", to=[{"name": "train"}]), "lacks 'num_examples'"),
+        (changed("dataset_info", "splits", to=[{"name": "test", "num_examples": 3}]), "configs have 'train', 'validation'"),
+        (changed("dataset_info", "splits", to=[{"name": "train", "num_examples": "3"}]), "expected a count of rows"),
+        (drawn(share=1), "expected a number between 0 and 1"),
+        (drawn(method="random"), "expected hash or tail"),
+        (drawn(seed="a"), "expected a whole number"),
+        (drawn(split="test"), "can draw validation from train"),
+        (drawn(sahre=0.1), "unknown key 'sahre'. Did you mean 'share'"),
+        (VALID | {"plumbline": drawn()["plumbline"]}, "that config 'default' has already"),
+        ("license: mit\nlicense: gpl", "key 'license' stands twice, in lines 2 and 3"),
+        ("license: [mit", "cannot be read"),
+        ("- a", "expected a map"),
+    ],
+)  # fmt: skip
+def test_wrong_cards(tmp_path: Path, front: dict | str, message: str) -> None:
+    folder = write_card(tmp_path / "wrong", front)
+    with pytest.raises(CardError, match=message) as caught:
+        load_card(str(folder))
+    assert str(folder / "README.md") in str(caught.value)
+
+
+def test_drawn_split_counts_as_a_split(tmp_path: Path) -> None:
+    assert load_card(str(write_card(tmp_path / "c", drawn()))).config().drawn == DrawnSplit("hash", 0.1, 3)
+
+
+def test_unknown_card_names_the_nearest_and_all() -> None:
+    with pytest.raises(CardError, match="no data card 'tinystorys'.* Did you mean 'tinystories'.*'wikitext-103'"):
+        load_card("tinystorys")
+
+
+def test_not_a_card(tmp_path: Path) -> None:
+    with pytest.raises(CardError, match="holds no README.md"):
+        load_card(str(tmp_path))
+    readme = write_card(tmp_path, VALID) / "README.md"
+    with pytest.raises(CardError, match="takes the folder of a card"):
+        load_card(str(readme))
+    readme.write_text("# No front matter\n")
+    with pytest.raises(CardError, match="expected YAML between two lines `---`"):
+        load_card(str(tmp_path))
+    readme.write_bytes(b"---\nlicense: \xe9\n---\n")
+    with pytest.raises(CardError, match="not UTF-8 at byte 13"):
+        load_card(str(tmp_path))
