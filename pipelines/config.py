@@ -46,6 +46,8 @@ def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | Non
     config_dir = Path(recipe).resolve().parent / "configs" / Path(recipe).stem
     parser, sections = _build_parser(config_class, recipe)
     flags, files = _split_config_files(argv)
+    print_config = "--print_config" in flags
+    flags = [flag for flag in flags if flag != "--print_config"]  # jsonargparse has one of its own that needs a config file
     known = set(_leaf_keys(config_class))
 
     layers = [
@@ -61,7 +63,7 @@ def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | Non
     for group in ALTERNATIVES:
         _refuse_two(group, dict(_flatten(namespace.as_dict(), known)), "the command line")
 
-    if namespace.print_config:
+    if print_config:
         print(yaml.safe_dump(_plain(namespace, sections), sort_keys=False, allow_unicode=True), end="")
         raise SystemExit(0)
     instances = parser.instantiate(namespace)
@@ -267,7 +269,7 @@ def _flag_layer(flags: list[str], known: set[str]) -> dict[str, Any]:
         if not flag.startswith("--"):
             continue
         key, separator, value = flag[2:].partition("=")
-        if key in ("help", "print_config"):
+        if key == "help":
             continue
         key = next((name for name in maps if key.startswith(name + ".")), key)
         _refuse_unknown(key, known, "The command line")

@@ -135,7 +135,10 @@ def drawn(**values: object) -> dict:
     [
         (changed("license", to=...), "missing 'license'"),
         (changed("train-eval-index", to=...), "missing 'train-eval-index'"),
-        ({("licence" if k == "license" else k): v for k, v in VALID.items()}, "unknown key 'licence'. Did you mean 'license'"),
+        (
+            {("licence" if k == "license" else k): v for k, v in VALID.items()},
+            "unknown key 'licence'. Did you mean 'license'",
+        ),
         (changed("license", to="apache2.0"), "'apache2.0' is not a licence id of the Hub. Did you mean 'apache-2.0'"),
         (changed("license", to="other"), "needs `license_name`"),
         (changed("language", to=[False]), "language is False; expected text"),
@@ -152,19 +155,31 @@ def drawn(**values: object) -> dict:
         (changed(*PATH, to="~/x.jsonl"), "leaves the card's folder"),
         (changed(*PATH, to="file:///etc/passwd"), "expected hf://datasets/"),
         (changed(*PATH, to="hf://datasets/onlyuser"), "expected hf://datasets/"),
-        (changed(*PATH, to="builder://installed_doc/train"), "no builder 'installed_doc'. Did you mean 'installed_docs'"),
+        (
+            changed(*PATH, to="builder://installed_doc/train"),
+            "no builder 'installed_doc'. Did you mean 'installed_docs'",
+        ),
         (changed(*PATH, to="builder://installed_docs/all"), "expected builder://installed_docs/<train"),
         (changed(*INDEX, "col_mapping", "review", to="txt"), "'txt' is not a role. Did you mean 'text'"),
         (changed(*INDEX, "col_mapping", "review", to=["text"]), "is not a role"),
         (changed(*INDEX, "col_mapping", "stars", to="text"), "'review', 'stars' all have the role 'text'"),
-        (changed(*INDEX, "col_mapping", to={"reviews": "text"}), "'reviews', but dataset_info.features has .* Did you mean 'review'"),
+        (
+            changed(*INDEX, "col_mapping", to={"reviews": "text"}),
+            "'reviews', but dataset_info.features has .* Did you mean 'review'",
+        ),
         (changed(*INDEX, "col_mapping", to=...), "lacks 'col_mapping'"),
-        (changed(*INDEX, "splits", "eval_split", to="test"), "eval_split is 'test', but its configs have only 'train', 'validation'"),
-        (changed(*INDEX, "splits", "evaluation", to="train"), "splits has 'evaluation'"),
+        (
+            changed(*INDEX, "splits", "eval_split", to="test"),
+            "eval_split is 'test', but its configs have only 'train', 'validation'",
+        ),
+        (changed(*INDEX, "splits", "evaluation", to="train"), "splits has the key 'evaluation'"),
         (changed(*INDEX, "config", to="defualt"), "which is no config. Did you mean 'default'"),
         (changed("train-eval-index", to=VALID["train-eval-index"] * 2), "speaks of config 'default' twice"),
         (changed("dataset_info", "splits", to=[{"name": "train"}]), "lacks 'num_examples'"),
-        (changed("dataset_info", "splits", to=[{"name": "test", "num_examples": 3}]), "configs have 'train', 'validation'"),
+        (
+            changed("dataset_info", "splits", to=[{"name": "test", "num_examples": 3}]),
+            "configs have 'train', 'validation'",
+        ),
         (changed("dataset_info", "splits", to=[{"name": "train", "num_examples": "3"}]), "expected a count of rows"),
         (drawn(share=1), "expected a number between 0 and 1"),
         (drawn(method="random"), "expected hash or tail"),
@@ -176,7 +191,7 @@ def drawn(**values: object) -> dict:
         ("license: [mit", "cannot be read"),
         ("- a", "expected a map"),
     ],
-)  # fmt: skip
+)
 def test_wrong_cards(tmp_path: Path, front: dict | str, message: str) -> None:
     folder = write_card(tmp_path / "wrong", front)
     with pytest.raises(CardError, match=message) as caught:
@@ -203,5 +218,5 @@ def test_not_a_card(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="expected YAML between two lines `---`"):
         load_card(str(tmp_path))
     readme.write_bytes(b"---\nlicense: \xe9\n---\n")
-    with pytest.raises(CardError, match="not UTF-8 at byte 13"):
+    with pytest.raises(CardError, match="expected UTF-8, found byte 0xe9 at 13"):
         load_card(str(tmp_path))

@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +25,15 @@ from pipelines.data.splits import draw_by_hash, draw_tail, text_hashes
 from pipelines.errors import CardError, ConfigError, DataError, HubError
 from pipelines.sections import DataConfig, DataFiles
 
-TEXTS = ["The first document.", "NA", 'A "quoted", comma\nand line', "2020-01-01 00:00:00", "  ünïcødé 🎉", "null", "last"]
+TEXTS = [
+    "The first document.",
+    "NA",
+    'A "quoted", comma\nand line',
+    "2020-01-01 00:00:00",
+    "  ünïcødé 🎉",
+    "null",
+    "last",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +133,10 @@ def test_compressed(name: str, ending: str) -> None:
 
 
 def test_tsv_has_no_quoting() -> None:
-    assert train_texts(put("a.tsv", 'text\tlabel\n"Open quote\t1\nclosed" here\t0\n')) == ['"Open quote', 'closed" here']
+    assert train_texts(put("a.tsv", 'text\tlabel\n"Open quote\t1\nclosed" here\t0\n')) == [
+        '"Open quote',
+        'closed" here',
+    ]
 
 
 def test_text_files() -> None:
@@ -153,7 +163,9 @@ def test_text_chunks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_json_rows_may_differ_in_their_other_keys() -> None:
-    name = put("a.jsonl", '{"text": "a"}\n{"text": "b", "meta": {"x": 1}}\n{"meta": "s"}\n{"text": null}\n{"text": " "}\n')
+    name = put(
+        "a.jsonl", '{"text": "a"}\n{"text": "b", "meta": {"x": 1}}\n{"meta": "s"}\n{"text": null}\n{"text": " "}\n'
+    )
     corpus = load(name)
     assert corpus.splits["train"]["text"][:] == ["a", "b"]
     assert corpus.receipt["train"] | {"bytes": 0} == {
@@ -255,6 +267,17 @@ def test_tail_split(texts: list[str], share: float) -> None:
     assert fingerprint({"train": table_of(texts)}) == fingerprint({"train": table_of(texts, 2)})
 
 
+def test_tail_split_of_a_text_longer_than_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines.data import splits
+
+    monkeypatch.setattr(splits, "PIECE_BYTES", 5)
+    text = "añ🎉b€" * 20
+    for share in (0.01, 0.33, 0.5, 0.98):
+        drawn = draw_tail(table_of(["first", text]), share)
+        assert "".join(texts_of(drawn.train)) == ("first" + text)[: int(105 * (1 - share))]
+        assert "".join(texts_of(drawn.train) + texts_of(drawn.validation)) == "first" + text
+
+
 def test_fingerprint_sees_boundaries_order_and_splits() -> None:
     tables = [["ab", "c"], ["a", "bc"], ["c", "ab"], ["abc"], ["ab", "c", ""]]
     seen = {fingerprint({"train": table_of(texts)}) for texts in tables} | {fingerprint({"test": table_of(tables[0])})}
@@ -276,7 +299,8 @@ def test_one_book() -> None:
 def test_split_seed_changes_the_split() -> None:
     name = rows("a.jsonl", tuple(f"text {n}" for n in range(50)))
     drawn = [
-        load_corpus(DataConfig(files=DataFiles(train=name), validation_share=0.2, split_seed=seed)) for seed in (0, 0, 1)
+        load_corpus(DataConfig(files=DataFiles(train=name), validation_share=0.2, split_seed=seed))
+        for seed in (0, 0, 1)
     ]
     first, again, other = (corpus.splits["validation"]["text"][:] for corpus in drawn)
     assert first == again != other
@@ -297,7 +321,10 @@ def test_split_seed_changes_the_split() -> None:
         (DataConfig(files=DataFiles(train="a.txt"), validation_share=1.0), "between 0 and 1"),
         (DataConfig(files=DataFiles(train="a.txt"), max_train_documents=0), "expected 1 or more"),
         (DataConfig(files=DataFiles(train="a.txt"), columns={"a": "txt"}), "'txt', which is none. Did you mean 'text'"),
-        (DataConfig(files=DataFiles(train="a.txt"), columns={"a": "text", "b": "text"}), "'a', 'b' all the role 'text'"),
+        (
+            DataConfig(files=DataFiles(train="a.txt"), columns={"a": "text", "b": "text"}),
+            "'a', 'b' all the role 'text'",
+        ),
         (DataConfig(name="json"), "expected a dataset on the Hugging Face Hub"),
         (DataConfig(name="./x"), "--data.files.train"),
     ],
@@ -312,12 +339,16 @@ def test_columns() -> None:
     message = refused(name, "has no column 'text'")
     assert "Columns found: 'Text ', 'stars'. Did you mean 'Text '" in message
     assert message.endswith("""Map it with --data.columns '{"Text ": text}'.""")
-    assert train_texts(name, columns={"Text ": "text", "stars": "label"}) == ["good", "bad"]
+    mapped = DataConfig(files=DataFiles(train=name, validation=name), columns={"Text ": "text", "stars": "label"})
+    assert load_corpus(mapped).splits["train"]["text"][:] == ["good", "bad"]
     refused(name, "maps column 'Text', but .* Did you mean 'Text '", columns={"Text": "text"})
     refused(name, "column 'stars' holds numbers only, expected text", columns={"stars": "text"})
     refused(name, "has no column 'text'", columns={"stars": "label"})
     refused(put("two.csv", "text,text\na,b\n"), "has 2 columns named 'text'")
-    refused(put("none.csv", "body,stars\na,b\n"), r"Say which column holds the text with --data.columns '\{\"<column>\": text\}'")
+    refused(
+        put("none.csv", "body,stars\na,b\n"),
+        r"Say which column holds the text with --data.columns '\{\"<column>\": text\}'",
+    )
     refused(put("a.txt", "abc"), "a text file has the one column 'text'", ConfigError, columns={"body": "text"})
 
 
@@ -355,7 +386,11 @@ def test_paths() -> None:
         ("a.json", b'[{"text": "a"},\n', "line 2 is not valid JSON"),
         ("a.json", b"[]", "has no rows"),
         ("a.jsonl", b"\n\n", "has no rows"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', "byte 0xe9 at offset 24. .* iconv -f LATIN1 -t UTF-8 a.jsonl"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n{"text": "\xe9"}\n',
+            "byte 0xe9 at offset 24. .* iconv -f LATIN1 -t UTF-8 a.jsonl",
+        ),
         ("a.csv", b'text,b\n"a" b,1\n', "a.csv: line 2: .* each quote in it doubled"),
         ("a.csv", b"text,b\na,1\nb,2,3\n", "ends in line 3 has 3 fields, the header has 2"),
         ("a.csv", b"text,b\na\n", "ends in line 2 has 1 fields"),
@@ -364,6 +399,7 @@ def test_paths() -> None:
         ("a.csv", b"text,b\nabc,1\n\xe9,2\n", "byte 0xe9 at offset 13"),
         ("a.tsv", b"text\tb\na\tb\tc\n", "cannot hold a tab"),
         ("a.txt", b"abc\xe9", "a.txt is not UTF-8: byte 0xe9 at offset 3. .* iconv"),
+        ("a.txt", b"ab\xe2\x82", "byte 0xe2 at offset 2"),
         ("a.txt.gz", gzip.compress(b"abc\xe9"), "offset 3 of the decompressed text.* a.txt >"),
         ("a.txt", b" \n", "Every one of the 1 rows of train was dropped: 1 empty"),
         ("a.jsonl", b'{"text": null}\n{"text": ""}\n', "2 rows of train was dropped: 1 empty .*, 1 null"),
@@ -526,6 +562,19 @@ def test_hub_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     hub_holds(monkeypatch, ValueError("Config name is missing. Please pick one among: ['a', 'b']"))
     with pytest.raises(ConfigError, match=r"\['a', 'b'\] Set --data.config_name"):
         load_corpus(config)
+
+
+def test_cached_hub_dataset_of_another_revision_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (tmp_path / commit).mkdir()
+    path = tmp_path / commit / "train.arrow"
+    path.write_bytes(as_arrow(TEXTS, pa.ipc.new_stream))
+    hub_holds(monkeypatch, datasets.DatasetDict({"train": datasets.Dataset.from_file(str(path))}))
+    assert len(load_corpus(DataConfig(name="user/name", revision=commit)).splits) == 2
+    with pytest.raises(HubError, match=f"data.revision is 'main', but .* whose commit is '{commit}'"):
+        load_corpus(DataConfig(name="user/name", revision="main"))
 
 
 def test_hub_files_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

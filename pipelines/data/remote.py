@@ -108,7 +108,7 @@ def load_hub_dataset(name: str, config_name: str | None, revision: str | None) -
     """
     import datasets
 
-    if Path(name).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if Path(name).exists() or not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise ConfigError(
             f"data.name is {name!r}; expected a dataset on the Hugging Face Hub, such as user/name, that is no local "
             "path. For local files use --data.files.train, for the folder of a data card --data.card."
@@ -137,6 +137,13 @@ def load_hub_dataset(name: str, config_name: str | None, revision: str | None) -
             f"The Hub dataset {name} has no split 'train'. Splits found: {listed(loaded)}. "
             f"Name its files instead: --data.files.train '{HUB_SCHEME}{name}/<file>'."
         )
+    if revision is not None and not hub_is_reachable():
+        cached = Path(loaded["train"].cache_files[0]["filename"]).parent.name
+        if cached != revision:
+            raise HubError(
+                f"data.revision is {revision!r}, but without the Hub only the copy of {name} in the cache can be read, "
+                f"whose commit is {cached!r}. Connect to the Hub, or state that commit in full."
+            )
     return dict(loaded)
 
 

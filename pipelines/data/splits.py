@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.data.files import PIECE_BYTES
 from pipelines.errors import DataError
 
 if TYPE_CHECKING:
@@ -114,10 +115,25 @@ def draw_tail(table: "pa.Table", share: float) -> Drawn:
     head_length = cut - (int(ends[place - 1]) if place else 0)
     train, validation = table.slice(0, place).to_batches(), table.slice(place).to_batches()
     if head_length:
-        text = table.column("text")[place].as_py()
+        text = table.column("text")[place].as_buffer()
+        head_bytes = _bytes_of_characters(text, head_length)
         halves = [
-            pa.record_batch({"text": pa.array([half], pa.string())})
-            for half in (text[:head_length], text[head_length:])
+            pa.record_batch({"text": pa.array([memoryview(half)], pa.binary()).cast(pa.string())})
+            for half in (text.slice(0, head_bytes), text.slice(head_bytes))
         ]
         train, validation = [*train, halves[0]], [halves[1], *table.slice(place + 1).to_batches()]
     return Drawn(train, validation, moved=table.num_rows - place - (1 if head_length else 0), cut=int(head_length > 0))
+
+
+def _bytes_of_characters(text: "pa.Buffer", characters: int) -> int:
+    """How many bytes the first `characters` code points of UTF-8 bytes take; the text has more than that."""
+    import numpy as np
+
+    data = np.frombuffer(text, dtype=np.uint8)
+    seen = 0
+    for place in range(0, len(data), PIECE_BYTES):
+        starts = np.flatnonzero((data[place : place + PIECE_BYTES] & 0xC0) != 0x80)  # no continuation bytes
+        if seen + len(starts) > characters:
+            return place + int(starts[characters - seen])
+        seen += len(starts)
+    raise ValueError(f"the text has {seen} characters, not more than {characters}")

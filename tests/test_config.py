@@ -1,0 +1,146 @@
+"""YAML and flags become one typed config, or one message that says what to write instead."""
+
+import dataclasses
+from pathlib import Path
+
+import pretrain_clm
+import pytest
+import yaml
+from conftest import RECIPES
+
+from pipelines.config import config_to_dict, parse_config, save_config, training_argument_names
+from pipelines.errors import ConfigError
+from pipelines.sections import PretrainingConfig, TrainingConfig
+from pipelines.training.arguments import OWN_FIELDS
+
+RECIPE = str(RECIPES / "pretrain_clm.py")
+
+
+def parse(*flags: str) -> pretrain_clm.Config:
+    return parse_config(pretrain_clm.Config, RECIPE, list(flags))
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "my.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_no_flag_means_default_yaml() -> None:
+    default = yaml.safe_load((RECIPES / "configs/pretrain_clm/default.yaml").read_text())
+    config = parse()
+    assert config.data.card == default["data"]["card"] == "installed_docs"
+    assert config.model.preset == default["model"]["preset"]
+
+
+def test_later_files_and_flags_win(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("training: {learning_rate: 3e-4, max_steps: 7, seed: 1}")
+    second.write_text("training: {max_steps: 8, seed: 2}")
+    config = parse("--config", str(first), "--config", str(second), "--training.seed", "3")
+    assert (config.training.learning_rate, config.training.max_steps, config.training.seed) == (3e-4, 8, 3)
+
+
+@pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-5", 2.5e-5), (".5", 0.5), ("1", 1.0)])
+def test_scientific_notation_is_a_float(tmp_path: Path, text: str, value: float) -> None:
+    config = parse("--config", written(tmp_path, f"training:\n  learning_rate: {text}\n"))
+    assert config.training.learning_rate == value
+    assert isinstance(config.training.learning_rate, float)
+    assert parse("--training.learning_rate", text).training.learning_rate == value
+
+
+def test_saved_config_reads_back_to_itself(tmp_path: Path) -> None:
+    config = parse("--training.eval_steps", "7", "--training.extra.logging_first_step", "true", "--run.dir", "elsewhere")
+    save_config(config, tmp_path / "config.yaml")
+    again = parse("--config", str(tmp_path / "config.yaml"))
+    assert config_to_dict(again) == config_to_dict(config)
+    assert again.run.dir is None, "a saved config starts a new folder"
+
+
+def test_print_config_prints_every_key_and_reads_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse("--print_config", "--training.seed", "5")
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    config = parse("--config", written(tmp_path, printed))
+    assert config.training.seed == 5
+    assert dataclasses.asdict(config) == yaml.safe_load(printed)
+
+
+@pytest.mark.parametrize(
+    ("flags", "kept", "dropped"),
+    [
+        (["--data.files.train", "x.txt"], "data.files", "data.card"),
+        (["--data.name", "user/set"], "data.name", "data.card"),
+        (["--model.config", "{model_type: gpt2}"], "model.config", "model.preset"),
+        (["--model.name", "gpt2"], "model.name", "tokenizer.vocab_size"),
+        (["--tokenizer.name", "gpt2"], "tokenizer.name", "tokenizer.vocab_size"),
+    ],
+)
+def test_a_choice_replaces_the_default_one(flags: list[str], kept: str, dropped: str) -> None:
+    config = parse(*flags)
+    section, name = dropped.split(".")
+    assert getattr(getattr(config, section), name) is None
+    section, name = kept.split(".")
+    assert getattr(getattr(config, section), name) is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        (["--training.learning_rat", "1"], ["unknown key 'training.learning_rat'", "'training.learning_rate'"]),
+        (["--trainin.seed", "1"], ["unknown section 'trainin'", "'training'"]),
+        (["--training.learning_rate", "fast"], ["training.learning_rate", "expected float", "'fast'"]),
+        (["--training.max_steps", "ten"], ["training.max_steps", "int or null", "'ten'"]),
+        (["--training.logging_first_step", "true"], ["--training.extra.logging_first_step VALUE"]),
+        (["--training.extra.loging_first_step", "true"], ["no field", "'logging_first_step'"]),
+        (["--training.extra.output_dir", "x"], ["--run.dir"]),
+        (["--training.extra.max_steps", "3"], ["--training.max_steps"]),
+        (["--data.card", "a", "--data.name", "b"], ["data.card and data.name", "exclude each other"]),
+        (["--training.optim", "adm"], ["training.optim", "adamw_torch_fused"]),
+        (["--config"], ["--config needs"]),
+        (["--config", "recipes/configs/pretrain_clm/defalt.yaml"], ["There is no config file", "'default.yaml'"]),
+        (["stray"], ["unrecognized arguments: stray"]),
+    ],
+)
+def test_wrong_flags_are_answered(flags: list[str], parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(*flags)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("training:\n  seed: 1\n  learning_rate: 1\n  seed: 2\n", ["'seed' stands twice", "lines 2 and 4"]),
+        ("training:\n  learning_rat: 1\n", ["my.yaml", "'training.learning_rat'", "'training.learning_rate'"]),
+        ("training:\n  seed: [1\n", ["my.yaml", "not valid YAML"]),
+        ("training: fast\n", ["'training' is a section"]),
+        ("- training\n", ["must hold a map"]),
+        ("training:\n  max_steps: ten\n", ["my.yaml", "training.max_steps", "'ten'"]),
+        ("data:\n  card: x\n  name: y\n", ["my.yaml", "data.card and data.name"]),
+        ("training:\n  adam_epsilo: 1\n", ["'training.adam_epsilon'"]),
+        ("training:\n  logging_first_step: true\n", ["--training.extra.logging_first_step VALUE"]),
+    ],
+)
+def test_wrong_yaml_is_answered(tmp_path: Path, text: str, parts: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse("--config", written(tmp_path, text))
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_training_section_has_the_names_and_units_of_training_arguments() -> None:
+    from transformers import TrainingArguments
+
+    theirs = {field.name: field for field in dataclasses.fields(TrainingArguments)}
+    assert training_argument_names() == set(theirs)
+    ours = {field.name: field for field in dataclasses.fields(TrainingConfig)}
+    assert set(ours) - set(theirs) == OWN_FIELDS
+    assert len(ours) > 25
+    # null instead of -1 and of "where the hardware has it"; a run is evaluated, saved and logged often enough to be of use.
+    changed = {name for name in set(ours) - OWN_FIELDS if ours[name].default != theirs[name].default}
+    intervals = {"logging_steps", "eval_strategy", "eval_steps", "save_steps", "save_total_limit"}
+    assert changed == {"max_steps", "num_train_epochs", "bf16", "activation_checkpointing"} | intervals
+    assert {field.name for field in dataclasses.fields(PretrainingConfig)} == set(ours)

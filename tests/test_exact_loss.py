@@ -1,0 +1,82 @@
+"""Loss and gradients of an optimizer step depend on its rows alone: not on accumulation, padding or processes.
+
+A step of plain SGD with learning rate 1 moves the weights by minus the gradient, so equal weights are equal gradients.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from exact_step import FAMILIES, one_step, ragged_documents
+
+from pipelines.data.packing import IGNORE_INDEX
+
+ONE_BATCH = (8, 1)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, dict[str, torch.Tensor]]]:
+    folder = tmp_path_factory.mktemp("reference")
+    return {family: one_step(family, *ONE_BATCH, folder / family) for family in FAMILIES}
+
+
+def assert_same_step(
+    step: tuple[float, dict[str, torch.Tensor]], expected: tuple[float, dict[str, torch.Tensor]]
+) -> None:
+    assert step[0] == pytest.approx(expected[0], abs=1e-6)
+    assert step[1].keys() == expected[1].keys()
+    for name, weights in expected[1].items():
+        torch.testing.assert_close(step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (1, 8)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_accumulation_equals_one_batch(family: str, rows_and_accumulation: tuple[int, int], reference, tmp_path) -> None:
+    assert_same_step(one_step(family, *rows_and_accumulation, tmp_path), reference[family])
+
+
+def test_the_rows_are_ragged() -> None:
+    """Micro-batches of the test hold different numbers of targets: a mean of means would differ."""
+    documents = ragged_documents()
+    targets = [(documents.block(index)["shift_labels"] != IGNORE_INDEX).sum() for index in range(8)]
+    assert len(documents) == 8
+    assert len(set(targets)) > 2
+
+
+def test_loss_is_the_mean_over_all_targets(reference) -> None:
+    """By hand: the mean of -ln softmax at the label, with no help of the trainer or transformers' loss."""
+    from exact_step import build
+
+    model, documents = build("llama"), ragged_documents()
+    total, count = 0.0, 0
+    with torch.no_grad():
+        for index in range(len(documents)):
+            block = {name: torch.from_numpy(values)[None] for name, values in documents.block(index).items()}
+            logits = model(input_ids=block["input_ids"], position_ids=block["position_ids"], use_cache=False).logits[0]
+            for position, label in enumerate(block["shift_labels"][0].tolist()):
+                if label != IGNORE_INDEX:
+                    scores = logits[position].double().numpy()
+                    total += np.log(np.exp(scores - scores.max()).sum()) + scores.max() - scores[label]
+                    count += 1
+    assert reference["llama"][0] == pytest.approx(total / count, abs=1e-6)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
+def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
+    families = ["gpt2", "llama"]
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *(str(Path(__file__).with_name("exact_step.py")), str(tmp_path), *map(str, rows_and_accumulation), *families),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["world_size"] == 2
+    for family in families:
+        weights = torch.load(tmp_path / f"{family}.pt", weights_only=True)
+        assert_same_step((facts["loss"][family], weights), reference[family])
