@@ -30,8 +30,8 @@ LABELS = {
     "gpus": "GPUs",
     "grad_norm": "Gradient norm",
     "logging_steps": "Steps between log lines",
-    "matmul_flops_per_second": "Matrix products, measured",
-    "memory_estimate_bytes": "Memory estimate",
+    "matmul_flops_per_second": "Matrix products",
+    "memory_estimate_bytes": "Estimate",
     "per_device_train_batch_size": "Rows per micro-batch",
     "rows_per_step": "Rows (blocks) in a step",
     "save_steps": "Steps between checkpoints",
@@ -71,14 +71,15 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     jinja.filters |= {"number": number, "quantity": quantity, "probability": probability, "visible": visible}
+    plan, receipt = read("plan.json"), read("receipt.json")
     page = jinja.get_template("report_template.html").render(
         name=folder.resolve().name,
         date=f"{ended.day} {ended:%B %Y, %H:%M} UTC" if ended else None,
         config=yaml.safe_load(config_text) or {},
         config_text=config_text,
         environment=read("environment.json"),
-        plan=(plan := read("plan.json")),
-        receipt=(receipt := read("receipt.json")),
+        plan=plan,
+        receipt=receipt,
         sums=receipt_sums(receipt),
         samples=read("samples.json"),
         metrics=metrics,
@@ -200,9 +201,10 @@ def verdict(metrics: dict[str, float]) -> tuple[str, str]:
         figures[metric]: name
         for name, figures in baselines_of(metrics).items()
         if math.isfinite(figures.get(metric, math.nan))
-        and all(figures.get(count, metrics.get(f"eval_{count}")) == metrics.get(f"eval_{count}") for count in COUNTS[:2])
+        and all(figures[count] == metrics[f"eval_{count}"] for count in ("tokens", "bytes") if count in figures)
     }
-    score = f"{unit_of(metric, metrics) or label_of(metric)} on held-out {'text' if metric == 'bits_per_byte' else 'data'}"
+    held_out = "held-out text" if metric == "bits_per_byte" else "held-out data"
+    score = f"{unit_of(metric, metrics) or metric.replace('f1', 'F1')} on {held_out}"
     if not rivals:
         return f"{value:.2f} {score}; no baseline was scored on the same data.", "plain"
     rival = min(rivals) if lower else max(rivals)
@@ -235,18 +237,23 @@ def score_table(metrics: dict[str, float]) -> dict[str, Any]:
     names.sort(key=lambda name: (name in COUNTS, rank.index(name) if name in rank else len(rank)))
     rows = []
     for name in names:
-        figures = [metrics[f"eval_{name}"], *(baseline.get(name) for baseline in baselines.values())]
-        difference = ""
-        if len(figures) == 2 and name not in COUNTS and figures[1] is not None and math.isfinite(figures[0] - figures[1]):
-            relative = name in LOWER_IS_BETTER and figures[1] > 0
-            step = f"{100 * (figures[0] / figures[1] - 1):+,.1f} %" if relative else f"{figures[0] - figures[1]:+.4f}"
-            difference = step.replace("-", "−").replace(" ", NO_BREAK)
-        cells = [quantity(figure, name) if name in COUNTS else number(figure, 4) for figure in figures]
+        value, others = metrics[f"eval_{name}"], [baseline.get(name) for baseline in baselines.values()]
+        cells = [quantity(figure, name) if name in COUNTS else number(figure, 4) for figure in (value, *others)]
+        difference = difference_of(name, value, others[0]) if len(others) == 1 and name not in COUNTS else ""
         label = {"tokens": "Tokens scored", "bytes": "Bytes they stand for", "seconds": "Time to score"}.get(name)
         rows.append((label or label_of(name), unit_of(name, metrics), cells, difference, name in COUNTS))
     used = {f"baseline_{name}_{metric}" for name, figures in baselines.items() for metric in figures}
-    others = [name for name in metrics if not name.startswith(("eval_", "train_")) and name not in used]
-    return {"baselines": [label_of(name) for name in baselines], "metrics": names, "rows": rows, "others": others}
+    unplaced = [name for name in metrics if not name.startswith(("eval_", "train_")) and name not in used]
+    return {"baselines": [label_of(name) for name in baselines], "metrics": names, "rows": rows, "others": unplaced}
+
+
+def difference_of(metric: str, value: float, baseline: float | None) -> str:
+    """How far a score is from a baseline's: relative where lower is better, else absolute."""
+    if baseline is None or not math.isfinite(value - baseline):
+        return ""
+    relative = metric in LOWER_IS_BETTER and baseline > 0
+    text = f"{100 * (value / baseline - 1):+,.1f}{NO_BREAK}%" if relative else f"{value - baseline:+.4f}"
+    return text.replace("-", "−")
 
 
 # ---------------------------------------------------------------- curves
@@ -254,9 +261,10 @@ def score_table(metrics: dict[str, float]) -> dict[str, Any]:
 
 def charts(events: list[dict[str, Any]], metrics: dict[str, float]) -> list[dict[str, Any]]:
     """The curves of a run: title, unit, alt (what is to be seen, in words), svg, and whether it is a small one."""
-    evaluated = dict.fromkeys(name.removeprefix("eval_") for event in events for name in event if name.startswith("eval_"))
+    evaluated = dict.fromkeys(name for event in events for name in event if name.startswith("eval_"))
+    scores = [name.removeprefix("eval_") for name in evaluated]
     panels = {"loss": {"training": "loss", "evaluation": "eval_loss"}}
-    panels |= {name: {"evaluation": f"eval_{name}"} for name in evaluated if name not in ("loss", "perplexity", *COUNTS)}
+    panels |= {name: {"evaluation": f"eval_{name}"} for name in scores if name not in ("loss", "perplexity", *COUNTS)}
     panels |= {name: {"training": name} for name in TRAINING_CURVES}
     drawn = []
     for key, sources in panels.items():
@@ -294,7 +302,7 @@ def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, 
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    style = {"svg.fonttype": "none", "svg.hashsalt": "plumbline", "font.size": 8, "text.color": COLOURS["ink"]}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "plumbline", "font.size": 8, "text.color": COLOURS["ink"]}
     with matplotlib.rc_context(style):
         figure = Figure(figsize=(3.1, 1.7) if small else (4.6, 2.4), layout="constrained")
         axes = figure.subplots()
@@ -308,18 +316,18 @@ def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, 
             axes.set_ylim(bottom=0)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4 if small else 5, steps=[1, 2, 5, 10], integer=axis is axes.xaxis))
-            axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.0f}" if abs(tick) >= 1000 else f"{tick:g}"))
+            axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,g}" if abs(tick) < 1e6 else f"{tick:.3g}"))
         axes.set_xlabel("step", color=COLOURS["muted"])
         axes.tick_params(colors=COLOURS["muted"], length=0)
         axes.grid(axis="y", color=COLOURS["line"], linewidth=0.6)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(COLOURS["line"])
         if len(lines) + len(levels) > 1:
-            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, frameon=False, borderpad=0, handlelength=1.6)
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderpad=0, handlelength=1.6)
         stream = io.StringIO()
         metadata = dict.fromkeys(["Date", "Creator", "Format", "Type"])
         figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
-    svg = re.sub(r"^.*?(?=<svg)|<defs>\s*<style.*?</defs>|<metadata>.*?</metadata>", "", stream.getvalue(), flags=re.S)
+    svg = re.sub(r"^.*?(?=<svg)|<defs>\s*<style.*?</defs>", "", stream.getvalue(), flags=re.DOTALL)
     svg = re.sub(r"<svg[^>]*( viewBox=\"[^\"]*\")[^>]*>", r'<svg\1 aria-hidden="true">', svg, count=1)
     svg = re.sub(r' id="(?:[a-z]+_\d+|matplotlib\.\w+)"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r"(id=\"|url\(#|href=\"#)", rf"\g<1>{key}-", svg)
@@ -336,24 +344,28 @@ def receipt_sums(receipt: dict[str, Any]) -> dict[str, Any]:
     """Rows, tokens and positions of each split as sums, added up anew, and what was trained on.
 
     Returns:
-        splits: names. ledgers: see `ledger`. also: (label, figure per split) of what is in no sum. blocks: the ledger of
-        the blocks trained on. training: the rest of what was trained on. rest: JSON of all else, if any.
+        splits: names. ledgers: see `ledger`. also: (label, figure per split) of what is in no sum. blocks: the ledger
+        of the blocks trained on. training: the rest of what was trained on. rest: JSON of all else, if any.
     """
-    splits = {name: part for name, part in receipt.items() if isinstance(part, dict) and isinstance(part.get("rows"), dict)}
+    parts = {name: part for name, part in receipt.items() if isinstance(part, dict)}
+    splits = {name: part for name, part in parts.items() if isinstance(part.get("rows"), dict)}
     left = [{section: dict(counts) for section, counts in part.items()} for part in splits.values()]
 
     def take(section: str, names: str, sign: int = 1) -> list[tuple[int, str, list[Any]]]:
-        return [(sign, label_of(name), [part.get(section, {}).pop(name, None) for part in left]) for name in names.split()]
+        counts = [part.get(section, {}) for part in left]
+        return [(sign, label_of(name), [count.pop(name, None) for count in counts]) for name in names.split()]
 
     dropped = [part["rows"].pop("rows_dropped", {}) for part in left]
     reasons = dict.fromkeys(reason for counts in dropped for reason in counts)
     rows = take("rows", "rows_read moved_from_train")
     rows += [(-1, f"Dropped: {label_of(name).lower()}", [counts.get(name) for counts in dropped]) for name in reasons]
     rows += take("rows", "moved_to_validation", sign=-1)
+    tokens = take("tokens", "text_tokens bos_tokens eos_tokens")
+    positions = take("blocks", "targets document_ends_without_target padding")
     ledgers = [
         ledger("Rows", rows, *take("rows", "rows_kept")),
-        ledger("Tokens", take("tokens", "text_tokens bos_tokens eos_tokens"), *take("tokens", "tokens")),
-        ledger("Positions", take("blocks", "targets document_ends_without_target padding"), *take("blocks", "positions")),
+        ledger("Tokens", tokens, *take("tokens", "tokens")),
+        ledger("Positions", positions, *take("blocks", "positions")),
     ]
     names = dict.fromkeys((section, name) for part in left for section in part for name in part[section])
     also = [(label_of(name), *(number(part.get(section, {}).get(name)) for part in left)) for section, name in names]
