@@ -68,7 +68,11 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
     config_text = config.read_text(encoding="utf-8") if config.is_file() else ""
     ended = datetime.fromtimestamp(logged.stat().st_mtime, UTC) if logged.is_file() else None
     jinja = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.ChainableUndefined,  # an absent file or figure leaves out its part
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     jinja.filters |= {"number": number, "quantity": quantity, "probability": probability, "visible": visible}
     plan, receipt = read("plan.json"), read("receipt.json")
@@ -302,8 +306,8 @@ def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, 
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "plumbline", "font.size": 8, "text.color": COLOURS["ink"]}
-    with matplotlib.rc_context(style):
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "plumbline", "text.color": COLOURS["ink"]}
+    with matplotlib.rc_context(style | {"font.size": 8 if small else 9.5}):
         figure = Figure(figsize=(3.1, 1.7) if small else (4.6, 2.4), layout="constrained")
         axes = figure.subplots()
         for name, points in lines.items():
@@ -313,7 +317,7 @@ def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, 
             axes.axhline(level, color=COLOURS["ink"], linewidth=1, linestyle=(0, (4 + 3 * index, 2.5)), label=name)
         axes.set_xlim(left=0)
         if small:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.08 * max(value for points in lines.values() for _, value in points) or 1)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4 if small else 5, steps=[1, 2, 5, 10], integer=axis is axes.xaxis))
             axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,g}" if abs(tick) < 1e6 else f"{tick:.3g}"))

@@ -122,7 +122,7 @@ def _train_char(train: "Dataset", vocab_size: int) -> Any:
     kept = sorted(counts, key=lambda character: (-counts[character], character))[: vocab_size - 4]
     vocabulary = {token: index for index, token in enumerate([BOS, EOS, PAD, UNK, *sorted(kept)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([BOS, EOS, PAD, UNK])
     return tokenizer
