@@ -352,6 +352,7 @@ OWNED_FIELDS = {
     "overwrite_output_dir": "it is --run.overwrite",
     "full_determinism": "resume is bitwise exact without it",
     "fp16": "use training.bf16",
+    "hub_token": "no token belongs into a config; log in with `hf auth login` or set HF_TOKEN",
     "deepspeed": "use an accelerate config file",
     "fsdp": "use an accelerate config file",
 }

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -89,7 +90,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
-        self._lock: Any = None
+        self._lock: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -131,12 +132,22 @@ class RunFolder:
                 break
         return events
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drops the events after `step`, which will be logged again."""
-        events = [event for event in self.metrics_log() if event["step"] <= step]
+    def rewind_metrics(self, step: int, last_step: int) -> None:
+        """Drops the events that will be logged again: those after `step`, and the evaluation of the last step."""
+        events = [
+            event
+            for event in self.metrics_log()
+            if event["step"] <= step and not (event["step"] == last_step and "eval_loss" in event)
+        ]
         aside = self.path / ".metrics.jsonl"
         aside.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
         os.replace(aside, self.path / "metrics.jsonl")
+
+    def unlock(self) -> None:
+        """Lets go of the folder; the end of the process does so too."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def clear(self) -> None:
         """Deletes all that is in the folder."""
@@ -147,15 +158,16 @@ class RunFolder:
                 path.unlink()
 
     def lock(self) -> None:
-        """Holds the folder for this process until it ends.
+        """Holds the folder for this process until `unlock`, or until it ends.
 
         Raises:
             ConfigError: another process holds it.
         """
-        self._lock = (self.path / ".lock").open("w")
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_WRONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self.unlock()
             raise ConfigError(
                 f"Another process is running in {self.path}. Wait for it, or name another folder with --run.dir."
             ) from None
@@ -295,6 +307,7 @@ def environment(data: dict[str, Any]) -> dict[str, Any]:
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
     return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command_line(),
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -112,6 +112,7 @@ def main(config: Config) -> None:
         write_report(folder.path, metrics)
         folder.write_json("metrics.json", metrics)
         print_result(folder, metrics)
+        folder.unlock()
 
 
 if __name__ == "__main__":

@@ -173,7 +173,8 @@ def tokenize_corpus(
     Raises:
         DataError: the training split is smaller than one block, or a total does not close.
     """
-    packed, receipt = {}, {}
+    packed: dict[str, PackedDocuments] = {}
+    receipt = {name: value for name, value in corpus.receipt.items() if name not in corpus.splits}
     for split in ("train", "validation"):
         packed[split], counts = tokenize(corpus.splits[split], tokenizer, block_size, corpus.fingerprint, split)
         if split == "train" and len(packed[split].tokens_N) < block_size:

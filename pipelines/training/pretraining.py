@@ -177,7 +177,7 @@ def train_model(
     if checkpoint is not None:
         say(f"Going on from {checkpoint}")
     if state.is_main_process:
-        folder.rewind_metrics(step)
+        folder.rewind_metrics(step, plan.steps)
 
     progress = ProgressBar()
     order = TrainingOrder(len(documents), training.seed)
@@ -212,7 +212,12 @@ def train_model(
 
 
 def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
-    """train_tokens_per_second, train_mfu (share of the measured matrix-product rate), train_seconds, train_steps."""
+    """Speed and size of the finished training: train_mfu is the share of the measured matrix-product rate."""
+    import resource
+    import sys
+
+    import torch
+
     account = trainer.account
     speed = account.positions / account.seconds
     return {
@@ -221,6 +226,9 @@ def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
         "train_seconds": account.seconds,
         "train_steps": trainer.state.global_step,
         "train_tokens": account.positions,
+        "train_peak_memory_bytes": torch.cuda.max_memory_allocated()
+        if torch.cuda.is_available()
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
 
 
