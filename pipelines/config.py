@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from pipelines.errors import ConfigError, did_you_mean
 
@@ -104,6 +104,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _build_parser(config_class: type, recipe: str) -> tuple[ArgumentParser, list[str]]:
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     name = Path(recipe).stem
     description = (sys.modules[config_class.__module__].__doc__ or "").strip()
     parser = ArgumentParser(prog=f"{name}.py", description=description, exit_on_error=False)

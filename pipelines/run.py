@@ -48,33 +48,39 @@ class Interrupted(Exception):
 
 
 def launch(main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe: str) -> None:
-    """Runs a recipe and ends the process with its exit code.
-
-    0 done; 2 a mistake the user can mend, told in one message by the first process; 1 a defect, with its traceback;
-    130 interrupted.
-    """
-    first = int(os.environ.get("RANK", "0")) == 0
-    code = 0
-    try:
-        main(parse_config(config_class, recipe))
-    except PlumblineError as error:
-        if first:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        code = 2
-    except (Interrupted, KeyboardInterrupt) as stop:
-        if first:
-            saved = str(stop) or "Interrupted before the first step: nothing had to be saved."
-            print(f"\n{saved}\nTo go on, run the same command again: {command_line()}", file=sys.stderr)
-        code = 130
-    except Exception:
-        traceback.print_exc()
-        print("This is a defect in Plumbline, not in your input. Please report it with the traceback above.", file=sys.stderr)
-        code = 1
+    """Runs a recipe and ends the process with its exit code."""
+    code = run_recipe(main, config_class, recipe)
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
         # After an error other processes may wait in a collective that this one never joins; a normal exit would wait too.
         os._exit(code)
+
+
+def run_recipe(
+    main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe: str, argv: list[str] | None = None
+) -> int:
+    """Runs a recipe and returns its exit code, with what went wrong told on standard error of the first process.
+
+    0 done; 2 a mistake the user can mend, told in one message; 1 a defect, with its traceback; 130 interrupted.
+    """
+    first = int(os.environ.get("RANK", "0")) == 0
+    try:
+        main(parse_config(config_class, recipe, argv))
+    except PlumblineError as error:
+        if first:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except (Interrupted, KeyboardInterrupt) as stop:
+        if first:
+            saved = str(stop) or "Interrupted before the first step or after the last: no checkpoint was needed."
+            print(f"\n{saved}\nTo go on, run the same command again: {command_line()}", file=sys.stderr)
+        return 130
+    except Exception:
+        traceback.print_exc()
+        print("This is a defect in Plumbline, not in your input. Please report it with the traceback above.", file=sys.stderr)
+        return 1
+    return 0
 
 
 def command_line() -> str:

@@ -42,6 +42,7 @@ def main(config: Config) -> None:
     from pipelines.models.build import build_causal_lm, require_isolation
     from pipelines.publishing.model_card import write_model_card
     from pipelines.report import write_report
+    from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import CausalLanguageModeling
     from pipelines.training.pretraining import (
         make_plan,
@@ -61,12 +62,15 @@ def main(config: Config) -> None:
     if config.data.isolate_documents:
         require_isolation(model)
     plan = make_plan(config.training, documents["train"], documents["validation"], model, state)
+    arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     hashes = {"corpus": corpus.fingerprint, "tokenizer": tokenizer_hash(tokenizer)}
     start_run(folder, config, plan, receipt, hashes, state)
 
-    objective, collator = CausalLanguageModeling(), BlockCollator(config.data.isolate_documents)
+    objective = CausalLanguageModeling(bf16=plan.precision == "bf16")
+    collator = BlockCollator(config.data.isolate_documents)
     trainer = train_model(
         training=config.training,
+        arguments=arguments,
         plan=plan,
         folder=folder,
         state=state,
@@ -81,7 +85,6 @@ def main(config: Config) -> None:
             objective,
             collator,
             batch_size=config.training.per_device_eval_batch_size,
-            bf16=plan.precision == "bf16",
             max_blocks=config.evaluation.max_blocks,
         ),
     )

@@ -77,7 +77,7 @@ def one_step(family: str, rows: int, accumulation: int, folder: Path) -> tuple[f
         train_dataset=TrainingBlocks(documents, TrainingOrder(len(documents), seed=0), 8, 8),
         data_collator=BlockCollator(),
         processing_class=None,
-        objective=CausalLanguageModeling(),
+        objective=CausalLanguageModeling(bf16=False),
         evaluate_model=lambda model: {},
         log_event=lambda event: losses.append(event["loss"]),
         epoch_of_step=float,

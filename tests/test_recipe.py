@@ -264,7 +264,7 @@ COMMITTED = sorted((RECIPES / "configs").glob("*/*.yaml"))
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_committed_config_parses(path: Path) -> None:
-    assert len(COMMITTED) >= 3
+    assert len(COMMITTED) >= 2
     config = parse_config(pretrain_clm.Config, str(RECIPES / f"{path.parent.name}.py"), ["--config", str(path)])
     assert config_to_dict(config)["training"]["seed"] is not None
     assert (RECIPES / f"{path.parent.name}.py").is_file()

@@ -26,7 +26,6 @@ def evaluate_language_model(
     objective: "CausalLanguageModeling",
     collator: BlockCollator,
     batch_size: int,
-    bf16: bool,
     max_blocks: int | None = None,
 ) -> dict[str, float]:
     """Loss of a model over the blocks of a split, the same for every batch size and process count.
@@ -48,7 +47,7 @@ def evaluate_language_model(
     started, was_training = time.perf_counter(), model.training
     totals = torch.zeros(2, dtype=torch.float64)
     model.eval()
-    with torch.no_grad(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
+    with torch.no_grad():
         for first in range(0, len(mine), batch_size):
             batch = collator([documents.block(index) for index in mine[first : first + batch_size]])
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}

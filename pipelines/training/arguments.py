@@ -24,6 +24,7 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
         ConfigError: TrainingArguments refuses a value.
     """
     from transformers import TrainingArguments
+    from transformers.integrations import get_reporting_integration_callbacks
 
     values: dict[str, Any] = {
         field.name: getattr(training, field.name)
@@ -39,7 +40,7 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
         "eval_steps": plan.eval_steps,
         "save_steps": plan.save_steps,
         "save_total_limit": None,  # ExactTrainer rotates, after sealing
-        "bf16": plan.precision == "bf16",
+        "bf16": False,  # the objective autocasts; accelerate would copy all logits to fp32 besides
         # Muon comes through ExactTrainer.create_optimizer; TrainingArguments does not know its name.
         "optim": "adamw_torch_fused" if training.optim == "muon" else training.optim,
         "lr_scheduler_kwargs": scheduler_kwargs(training, plan.steps),
@@ -50,6 +51,13 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
         "dataloader_pin_memory": has_gpu,
     }
     try:
-        return TrainingArguments(**{**values, **training.extra})
+        arguments = TrainingArguments(**{**values, **training.extra})
     except (ValueError, TypeError, ImportError) as error:
-        raise ConfigError(f"transformers.TrainingArguments refuses the training section: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"transformers.TrainingArguments refuses the training section: {reason}") from None
+    try:
+        for tracker in get_reporting_integration_callbacks(arguments.report_to):
+            tracker()  # says whether its package is installed
+    except (ValueError, RuntimeError, AssertionError, ImportError) as error:
+        raise ConfigError(f"training.report_to is {training.report_to!r}: {' '.join(str(error).split())}") from None
+    return arguments

@@ -20,7 +20,7 @@ from pipelines.training.plan import (
 
 if TYPE_CHECKING:
     from accelerate import PartialState
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
     from pipelines.data.collation import BlockCollator
     from pipelines.data.packing import PackedDocuments
@@ -142,6 +142,7 @@ def make_plan(
 def train_model(
     *,
     training: "TrainingConfig",
+    arguments: "TrainingArguments",
     plan: Plan,
     folder: RunFolder,
     state: "PartialState",
@@ -161,7 +162,6 @@ def train_model(
         ConfigError: the run is already past the steps asked for.
     """
     from pipelines.data.packing import TrainingBlocks, TrainingOrder
-    from pipelines.training.arguments import training_arguments
     from pipelines.training.progress import ProgressBar
     from pipelines.training.trainer import ExactTrainer
 
@@ -184,7 +184,7 @@ def train_model(
     with StopRequest() as stop:
         trainer = ExactTrainer(
             model=model,
-            args=training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu"),
+            args=arguments,
             train_dataset=TrainingBlocks(documents, order, plan.steps * plan.rows_per_step, plan.rows),
             data_collator=collator,
             processing_class=tokenizer,
