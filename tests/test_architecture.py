@@ -1,0 +1,75 @@
+"""Imports point one way, and recipes stay thin."""
+
+import ast
+
+from conftest import RECIPES, REPOSITORY
+
+GROUND = {"config", "sections", "errors", "run", "hub"}
+# package or module of pipelines/ -> what it may import from pipelines, itself aside
+ALLOWED = {
+    "errors": set(),
+    "sections": set(),
+    "hub": {"errors"},
+    "config": {"errors"},
+    "run": {"config", "errors"},
+    "data": GROUND,
+    "models": GROUND,
+    "training": GROUND | {"data", "models"},
+    "evaluation": GROUND | {"data", "models", "training"},
+    "publishing": GROUND,
+    "report": GROUND,
+}
+
+
+def imported(tree: ast.Module) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("pipelines."):
+            names.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pipelines.")}
+    return names
+
+
+def test_imports_point_one_way() -> None:
+    files = sorted((REPOSITORY / "pipelines").rglob("*.py"))
+    assert len(files) > 30
+    for path in files:
+        parts = path.relative_to(REPOSITORY / "pipelines").with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        found = imported(ast.parse(path.read_text())) - {parts[0]}
+        assert found <= ALLOWED[parts[0]], f"{path} imports {found - ALLOWED[parts[0]]}"
+
+
+def test_recipes_are_thin_and_import_nothing_heavy() -> None:
+    recipes = sorted(RECIPES.glob("*.py"))
+    assert recipes
+    for path in recipes:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 130, path
+        top = {node.module or "" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)}
+        assert top <= {"dataclasses", "pipelines.run", "pipelines.sections"}, f"{path} imports {top} at start-up"
+        assert (RECIPES / "configs" / path.stem / "default.yaml").is_file()
+
+
+def test_no_forbidden_loading() -> None:
+    files = [*sorted((REPOSITORY / "pipelines").rglob("*.py")), *sorted(RECIPES.glob("*.py"))]
+    assert len(files) > 30
+    for path in files:
+        text = path.read_text()
+        assert "import pickle" not in text, path
+        assert "trust_remote_code=True" not in text, path
+
+
+def test_readme_names_only_what_exists() -> None:
+    import re
+
+    readme = (REPOSITORY / "README.md").read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if not link.startswith("http")]
+    named = re.findall(r"`(tests/[\w.]+|recipes/[\w./]+)`", readme)
+    assert len(links) > 3
+    assert len(named) > 5
+    for name in [*links, *named]:
+        assert (REPOSITORY / name).exists(), name
+    assert readme.count("```bash\n") == 2, "exactly two set-up commands"
