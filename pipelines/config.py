@@ -47,12 +47,12 @@ def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | Non
     parser, sections = _build_parser(config_class, recipe)
     flags, files = _split_config_files(argv)
     print_config = "--print_config" in flags
-    flags = [flag for flag in flags if flag != "--print_config"]  # jsonargparse has one of its own that needs a config file
+    flags = [
+        flag for flag in flags if flag != "--print_config"
+    ]  # jsonargparse has one of its own that needs a config file
     known = set(_leaf_keys(config_class))
 
-    layers = [
-        _read_yaml(path, known, parser, config_dir) for path in files or _existing(config_dir / "default.yaml")
-    ]
+    layers = [_read_yaml(path, known, parser, config_dir) for path in files or _existing(config_dir / "default.yaml")]
     layers.append(_flag_layer(flags, known))
     merged: dict[str, Any] = {}
     for layer in layers[:-1]:
@@ -150,7 +150,7 @@ def _capitalized(source: str) -> str:
     return source[0].upper() + source[1:] if source.startswith("the ") else source
 
 
-def _leaf_keys(config_class: type, prefix: str = "") -> Iterator[str]:
+def _leaf_keys(config_class: Any, prefix: str = "") -> Iterator[str]:
     for name, hint in get_type_hints(config_class).items():
         if dataclasses.is_dataclass(hint):
             yield from _leaf_keys(hint, f"{prefix}{name}.")
@@ -209,7 +209,9 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}.") from None
     values = {} if values is None else values
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold a map of sections such as 'training:'. It holds a {type(values).__name__}.")
+        raise ConfigError(
+            f"{path} must hold a map of sections such as 'training:'. It holds a {type(values).__name__}."
+        )
     for key, value in _flatten(values, known):
         _refuse_unknown(key, known, str(path))
         section = key.split(".")[0]
@@ -265,7 +267,11 @@ def _split_config_files(argv: list[str]) -> tuple[list[str], list[Path]]:
 def _flag_layer(flags: list[str], known: set[str]) -> dict[str, Any]:
     """Keys that the flags state, each refused if unknown; values stay with the parser, which knows the types."""
     stated = {}
-    maps = {key for key in known if key in ("data.columns", "model.config", "training.extra", "training.lr_scheduler_kwargs")}
+    maps = {
+        key
+        for key in known
+        if key in ("data.columns", "model.config", "training.extra", "training.lr_scheduler_kwargs")
+    }
     for position, flag in enumerate(flags):
         if not flag.startswith("--"):
             continue
@@ -292,7 +298,9 @@ def _refuse_unknown(key: str, known: set[str], source: str) -> None:
     sections = {name.split(".")[0] for name in known}
     section = key.split(".")[0]
     if section not in sections:
-        raise ConfigError(f"{source}: unknown section {section!r}.{did_you_mean(section, sections)} `--help` lists all.")
+        raise ConfigError(
+            f"{source}: unknown section {section!r}.{did_you_mean(section, sections)} `--help` lists all."
+        )
     hint = did_you_mean(key, known) or did_you_mean(key.split(".")[-1], {name.split(".")[-1] for name in known})
     raise ConfigError(f"{source}: unknown key {key!r}.{hint} `--print_config` lists every key.")
 
@@ -332,7 +340,10 @@ def _states(values: Mapping[str, Any], member: str) -> bool:
 def _refuse_two(group: tuple[str, ...], values: Mapping[str, Any], source: str) -> None:
     chosen = [member for member in group if _states(values, member)]
     if len(chosen) > 1:
-        raise ConfigError(f"{_capitalized(source)} states {' and '.join(chosen)}: they exclude each other. Keep one, set the others to null.")
+        raise ConfigError(
+            f"{_capitalized(source)} states {' and '.join(chosen)}: they exclude each other. "
+            "Keep one, set the others to null."
+        )
 
 
 # Fields of TrainingArguments that Plumbline sets itself, and where its own setting is.

@@ -52,7 +52,9 @@ def load_pretrained(kind: str, key: str, name: str, load: Callable[[bool], Loade
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if is_folder:
-            raise ConfigError(f"{key} is {name!r}: that folder holds no {kind} that transformers can load: {reason}") from None
+            raise ConfigError(
+                f"{key} is {name!r}: that folder holds no {kind} that transformers can load: {reason}"
+            ) from None
         if offline:
             raise HubError(
                 f"{key} is {name!r}, which is no local folder, and the Hugging Face Hub cannot be reached from here "

@@ -53,7 +53,7 @@ def launch(main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe:
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
-        # After an error other processes may wait in a collective that this one never joins; a normal exit would wait too.
+        # Other processes may wait in a collective that this one never joins; a normal exit would wait for them.
         os._exit(code)
 
 
@@ -78,7 +78,10 @@ def run_recipe(
         return 130
     except Exception:
         traceback.print_exc()
-        print("This is a defect in Plumbline, not in your input. Please report it with the traceback above.", file=sys.stderr)
+        print(
+            "This is a defect in Plumbline, not in your input. Please report it with the traceback above.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
@@ -195,7 +198,9 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
         return folder
     saved = path / "config.yaml"
     if not saved.is_file():
-        raise ConfigError(f"{path} is not empty and holds no config.yaml: it is no run folder. Name another with --run.dir.")
+        raise ConfigError(
+            f"{path} is not empty and holds no config.yaml: it is no run folder. Name another with --run.dir."
+        )
     refuse_other_config(config, saved)
     return folder
 
@@ -219,8 +224,8 @@ def refuse_other_config(config: Any, saved: Path) -> None:
     if changed:
         lines = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed)
         raise ConfigError(
-            f"{saved.parent} holds a run of another config ({lines}). Go on with the same config, name another folder with "
-            "--run.dir, or start anew with --run.overwrite true."
+            f"{saved.parent} holds a run of another config ({lines}). Go on with the same config, name another "
+            "folder with --run.dir, or start anew with --run.overwrite true."
         )
 
 
@@ -275,8 +280,8 @@ def open_run_folder(folder: RunFolder, config: Any, rows_per_step: int, data: di
             before = folder.read_json("plan.json")["rows_per_step"]
             if before != rows_per_step:
                 raise ConfigError(
-                    f"A step of the run in {folder.path} has {before} rows, now it would have {rows_per_step}: processes x "
-                    "per_device_train_batch_size x gradient_accumulation_steps must stay equal when a run goes on."
+                    f"A step of the run in {folder.path} has {before} rows, now it would have {rows_per_step}: "
+                    "processes x per_device_train_batch_size x gradient_accumulation_steps must stay equal."
                 )
         if (folder.path / "environment.json").is_file() and folder.read_json("environment.json")["data"] != data:
             raise ConfigError(
@@ -299,8 +304,17 @@ def environment(data: dict[str, Any]) -> dict[str, Any]:
 
     import torch
 
-    versions = {}
-    for name in ("plumbline", "torch", "transformers", "datasets", "accelerate", "tokenizers", "numpy", "huggingface_hub"):
+    versions: dict[str, str | None] = {}
+    for name in (
+        "plumbline",
+        "torch",
+        "transformers",
+        "datasets",
+        "accelerate",
+        "tokenizers",
+        "numpy",
+        "huggingface_hub",
+    ):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
@@ -330,7 +344,9 @@ def _processor_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -20,7 +20,7 @@ class RunConfig:
 @dataclass
 class DataFiles:
     train: str | list[str] | None = None
-    """Path or paths: json, jsonl, csv, tsv, parquet, txt or arrow, compressed (.gz, .zst, .bz2, .xz) or not; globs work."""
+    """Path or paths, globs too: json, jsonl, csv, tsv, parquet, txt, arrow; also with .gz, .zst, .bz2 or .xz."""
     validation: str | list[str] | None = None
     """Path or paths of the validation split. Default: a share of train."""
     test: str | list[str] | None = None
@@ -43,7 +43,7 @@ class DataConfig:
     sample_by: Literal["document", "paragraph", "line"] = "document"
     """What one document of a text file is."""
     split_method: Literal["hash", "tail"] = "hash"
-    """How a missing validation split is drawn: documents by a seeded hash of their text, or the last share of the text."""
+    """How a missing validation split is drawn: documents by a seeded hash of the text, or the last share of it."""
     validation_share: float = 0.01
     """Share of the documents (hash) or characters (tail) held out when there is no validation split."""
     split_seed: int = 0
@@ -98,9 +98,9 @@ class TrainingConfig:
     """Micro-batches of one optimizer step."""
     learning_rate: float = 5e-5
     """Peak learning rate."""
-    lr_scheduler_type: Literal["linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"] = (
-        "linear"
-    )
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"
+    ] = "linear"
     """Learning-rate schedule."""
     lr_scheduler_kwargs: dict[str, Any] | None = None
     """Arguments of the schedule. warmup_stable_decay decays over the last fifth unless num_decay_steps is given."""
@@ -119,7 +119,7 @@ class TrainingConfig:
     max_grad_norm: float = 1.0
     """Gradients are clipped to this norm."""
     max_loss_spike: float | None = 3.0
-    """Stop when the loss of a step exceeds this many times the median of the last 50 steps (not in TrainingArguments)."""
+    """Stop when a step's loss exceeds this many times the median of the last 50 (not in TrainingArguments)."""
     bf16: bool | None = None
     """bfloat16 autocast over fp32 weights. Default: where the hardware computes it."""
     torch_compile: bool = False
@@ -154,9 +154,9 @@ class PretrainingConfig(TrainingConfig):
 
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    lr_scheduler_type: Literal["linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"] = (
-        "cosine"
-    )
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"
+    ] = "cosine"
     """Learning-rate schedule."""
     warmup_steps: float = 0.02
     """Warm-up steps; below 1: share of all steps."""

@@ -1,7 +1,7 @@
 """Pretrain a causal language model on text, evaluate it beside an n-gram baseline, and report.
 
-    accelerate launch recipes/pretrain_clm.py
-    accelerate launch recipes/pretrain_clm.py --data.files.train my.txt --training.max_steps 1000
+accelerate launch recipes/pretrain_clm.py
+accelerate launch recipes/pretrain_clm.py --data.files.train my.txt --training.max_steps 1000
 """
 
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ def main(config: Config) -> None:
     metrics = trainer.evaluate() | train_metrics(trainer, plan)
 
     if state.is_main_process:
-        order = trainer.train_dataset.order
+        order = trainer.blocks.order
         receipt["training"] = training_receipt(documents["train"], order, plan.rows, trainer.account.targets)
         folder.write_json("receipt.json", receipt)
         ngram = None

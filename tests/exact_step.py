@@ -1,6 +1,6 @@
 """One optimizer step of ExactTrainer on ragged documents; as a script, the same under torchrun.
 
-    torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATION FAMILY [FAMILY ...]
+torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATION FAMILY [FAMILY ...]
 """
 
 import json

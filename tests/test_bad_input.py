@@ -35,12 +35,20 @@ def written(path: Path, content: str | bytes) -> Path:
 CASES = {
     "missing file": ("corpus.jsn", None, ["corpus.jsn", "no such file", "corpus.jsonl"]),
     "empty file": ("empty.jsonl", "", ["empty.jsonl", "empty (0 bytes)"]),
-    "no usable column": ("reviews.csv", "Text ,stars\ngood,5\n", ["reviews.csv", "no column 'text'", "'Text '", "--data.columns"]),
+    "no usable column": (
+        "reviews.csv",
+        "Text ,stars\ngood,5\n",
+        ["reviews.csv", "no column 'text'", "'Text '", "--data.columns"],
+    ),
     "only blanks": ("blank.jsonl", '{"text": "  "}\n', ["Every one of the 1 rows", "blank"]),
     "not UTF-8": ("latin.txt", "caf\xe9 au lait".encode("latin-1"), ["latin.txt", "UTF-8", "offset 3", "iconv"]),
     "broken JSON": ("torn.jsonl", '{"text": "a"}\n{"text": "b\n', ["torn.jsonl", "line 2", "JSON"]),
     "unknown ending": ("corpus.docx", "x", ["corpus.docx", ".jsonl"]),
-    "smaller than a block": ("small.jsonl", '{"text": "a b c"}\n{"text": "d e f"}\n', ["less than one block of 32", "block_size"]),
+    "smaller than a block": (
+        "small.jsonl",
+        '{"text": "a b c"}\n{"text": "d e f"}\n',
+        ["less than one block of 32", "block_size"],
+    ),
     "a single document": ("one.txt", "word " * 500, ["one document", "--data.split_method tail"]),
 }
 
@@ -65,11 +73,17 @@ FLAGS = {
         ["vocab_size is 100", "the tokenizer has 300 entries"],
     ),
     "unknown model type": (["--model.config", "{model_type: lama}"], ["'lama'", "'llama'"]),
-    "unknown model setting": (["--model.config", "{model_type: llama, hiden_size: 3}"], ["hiden_size", "'hidden_size'"]),
+    "unknown model setting": (
+        ["--model.config", "{model_type: llama, hiden_size: 3}"],
+        ["hiden_size", "'hidden_size'"],
+    ),
     "encoder": (["--model.config", "{model_type: t5}"], ["no causal language model", "decoder"]),
     "leaking model": (
-        ["--model.config", "{model_type: opt, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, ffn_dim: 32, "
-         "word_embed_proj_dim: 32}"],
+        [
+            "--model.config",
+            "{model_type: opt, hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, ffn_dim: 32, "
+            "word_embed_proj_dim: 32}",
+        ],
         ["opt", "see each other", "--data.isolate_documents false"],
     ),  # fmt: skip
     "unknown preset": (["--model.preset", "tinny"], ["'tinny'", "'tiny'"]),
@@ -84,7 +98,8 @@ FLAGS = {
     "two sources": (["--data.card", "installed_docs"], ["data.card and data.files", "exclude each other"]),
     "missing config file": (["--config", "nowhere.yaml"], ["nowhere.yaml", "There is no config file"]),
     "value TrainingArguments refuses": (
-        ["--training.extra.logging_strategy", "sometimes"], ["TrainingArguments refuses", "sometimes"],
+        ["--training.extra.logging_strategy", "sometimes"],
+        ["TrainingArguments refuses", "sometimes"],
     ),  # fmt: skip
     "tracker that is not installed": (["--training.report_to", "clearml"], ["clearml"]),
 }
@@ -129,9 +144,9 @@ def test_unknown_card_and_card_with_missing_column(tmp_path, capsys, corpus_file
     shutil.copy(corpus_file, card / "corpus.jsonl")
     written(
         card / "README.md",
-        "---\npretty_name: x\nlicense: mit\nlanguage: [en]\ntask_categories: [text-generation]\nconfigs:\n- config_name: "
-        "default\n  data_files:\n  - {split: train, path: corpus.jsonl}\ntrain-eval-index:\n- config: default\n  task: "
-        "text-generation\n  splits: {train_split: train}\n  col_mapping: {txt: text}\n---\n",
+        "---\npretty_name: x\nlicense: mit\nlanguage: [en]\ntask_categories: [text-generation]\nconfigs:\n"
+        "- config_name: default\n  data_files:\n  - {split: train, path: corpus.jsonl}\ntrain-eval-index:\n"
+        "- config: default\n  task: text-generation\n  splits: {train_split: train}\n  col_mapping: {txt: text}\n---\n",
     )
     message = fail(capsys, "--data.card", str(card), "--run.dir", str(tmp_path / "run"))
     for part in ("CardError", "'txt'", "corpus.jsonl", "'text'"):

@@ -22,7 +22,10 @@ def test_sealing_moves_a_whole_folder_into_place(tmp_path: Path) -> None:
     checkpoint = sealed(tmp_path, 5)
     assert checkpoints.damage(checkpoint) is None
     assert not (tmp_path / checkpoints.ASIDE / "checkpoint-5").exists()
-    assert set(json.loads((checkpoint / checkpoints.CHECKSUMS).read_text())) == {"model.safetensors", "trainer_state.json"}
+    assert set(json.loads((checkpoint / checkpoints.CHECKSUMS).read_text())) == {
+        "model.safetensors",
+        "trainer_state.json",
+    }
 
 
 def test_newest_is_by_step_not_by_name(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_later_files_and_flags_win(tmp_path: Path) -> None:
     assert (config.training.learning_rate, config.training.max_steps, config.training.seed) == (3e-4, 8, 3)
 
 
-@pytest.mark.parametrize(("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-5", 2.5e-5), (".5", 0.5), ("1", 1.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("3e-4", 3e-4), ("1E-3", 1e-3), ("2.5e-5", 2.5e-5), (".5", 0.5), ("1", 1.0)]
+)
 def test_scientific_notation_is_a_float(tmp_path: Path, text: str, value: float) -> None:
     config = parse("--config", written(tmp_path, f"training:\n  learning_rate: {text}\n"))
     assert config.training.learning_rate == value
@@ -50,7 +52,9 @@ def test_scientific_notation_is_a_float(tmp_path: Path, text: str, value: float)
 
 
 def test_saved_config_reads_back_to_itself(tmp_path: Path) -> None:
-    config = parse("--training.eval_steps", "7", "--training.extra.logging_first_step", "true", "--run.dir", "elsewhere")
+    config = parse(
+        "--training.eval_steps", "7", "--training.extra.logging_first_step", "true", "--run.dir", "elsewhere"
+    )
     save_config(config, tmp_path / "config.yaml")
     again = parse("--config", str(tmp_path / "config.yaml"))
     assert config_to_dict(again) == config_to_dict(config)
@@ -139,7 +143,7 @@ def test_training_section_has_the_names_and_units_of_training_arguments() -> Non
     ours = {field.name: field for field in dataclasses.fields(TrainingConfig)}
     assert set(ours) - set(theirs) == OWN_FIELDS
     assert len(ours) > 25
-    # null instead of -1 and of "where the hardware has it"; a run is evaluated, saved and logged often enough to be of use.
+    # null instead of -1 and of "where the hardware has it"; a run is evaluated, saved and logged often enough.
     changed = {name for name in set(ours) - OWN_FIELDS if ours[name].default != theirs[name].default}
     intervals = {"logging_steps", "eval_strategy", "eval_steps", "save_steps", "save_total_limit"}
     assert changed == {"max_steps", "num_train_epochs", "bf16", "activation_checkpointing"} | intervals

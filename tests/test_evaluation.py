@@ -1,4 +1,4 @@
-"""Evaluation figures: independent of the batch, equal to values worked out by hand, on the baseline's very positions."""
+"""Evaluation figures: independent of the batch, equal to values worked out by hand, on the baseline's positions."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_bf16_is_near_fp32_whatever_the_batch_size(documents: PackedDocuments) -
 
 
 def test_loss_is_the_mean_over_documents_alone(documents: PackedDocuments) -> None:
-    """Each piece of a document inside a block by itself, with transformers' own loss: no packing, no batch, no padding."""
+    """Each piece of a document inside a block by itself: no packing, no batch, no padding."""
     model, nats, count = build("gpt2").eval(), 0.0, 0
     tokens, starts = documents.segments(np.arange(len(documents)))
     with torch.no_grad():
@@ -81,14 +81,18 @@ def test_evaluation_leaves_mode_and_random_numbers_alone(documents: PackedDocume
     before = torch.get_rng_state()
     objective = CausalLanguageModeling(bf16=False)
     evaluate_language_model(model, documents, objective, BlockCollator(), 4)
-    sample_continuations(model, _Letters(), documents, LanguageModelEvaluationConfig(samples=2, sample_new_tokens=3), 0, None)
+    sample_continuations(
+        model, _Letters(), documents, LanguageModelEvaluationConfig(samples=2, sample_new_tokens=3), 0, None
+    )
     assert model.training
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("max_blocks", [None, 4])
 def test_baseline_is_scored_on_the_same_positions(documents: PackedDocuments, max_blocks: int | None) -> None:
-    figures, model = ngram_baseline(documents, np.array([0, 2, 3]), documents, vocab_size=64, order=3, max_blocks=max_blocks)
+    figures, model = ngram_baseline(
+        documents, np.array([0, 2, 3]), documents, vocab_size=64, order=3, max_blocks=max_blocks
+    )
     neural = evaluate(documents, 4, max_blocks=max_blocks)
     assert figures["baseline_kneser_ney_3gram_tokens"] == neural["eval_tokens"]
     assert figures["baseline_kneser_ney_3gram_bytes"] == neural["eval_bytes"]

@@ -30,12 +30,16 @@ def assert_same_step(
     assert step[0] == pytest.approx(expected[0], abs=1e-6)
     assert step[1].keys() == expected[1].keys()
     for name, weights in expected[1].items():
-        torch.testing.assert_close(step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (1, 8)])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_accumulation_equals_one_batch(family: str, rows_and_accumulation: tuple[int, int], reference, tmp_path) -> None:
+def test_accumulation_equals_one_batch(
+    family: str, rows_and_accumulation: tuple[int, int], reference, tmp_path
+) -> None:
     assert_same_step(one_step(family, *rows_and_accumulation, tmp_path), reference[family])
 
 

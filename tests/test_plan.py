@@ -65,7 +65,9 @@ def test_untied_embedding_table_costs_no_flops() -> None:
     sizes = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
              "num_attention_heads": 2, "num_key_value_heads": 2}  # fmt: skip
     flops = [
-        training_flops_per_token(build_causal_lm(ModelConfig(config=sizes | {"tie_word_embeddings": tied}), FewTokens(), 16), 16)
+        training_flops_per_token(
+            build_causal_lm(ModelConfig(config=sizes | {"tie_word_embeddings": tied}), FewTokens(), 16), 16
+        )
         for tied in (True, False)
     ]
     assert flops[0] == flops[1]

@@ -126,7 +126,9 @@ def test_the_saved_config_repeats_the_run(finished: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("keep_steps", [0, 4, 8, 12])
-def test_resuming_is_bitwise_the_uninterrupted_run(finished: Path, corpus_file: Path, tmp_path: Path, keep_steps: int) -> None:
+def test_resuming_is_bitwise_the_uninterrupted_run(
+    finished: Path, corpus_file: Path, tmp_path: Path, keep_steps: int
+) -> None:
     folder = copy_of(finished, tmp_path, keep_steps)
     run(*tiny_run(corpus_file, folder, "--training.save_total_limit", "null"))
     assert weights(folder) == weights(finished)

@@ -1,4 +1,4 @@
-"""The receipt of a run: every row and token, from what was read to what was trained on. Totals close or the run stops."""
+"""The receipt of a run: every row and token, from what was read to what was trained on. Totals close or it stops."""
 
 from typing import Any
 

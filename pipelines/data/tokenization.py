@@ -179,16 +179,14 @@ def tokenize_corpus(
         packed[split], counts = tokenize(corpus.splits[split], tokenizer, block_size, corpus.fingerprint, split)
         if split == "train" and len(packed[split].tokens_N) < block_size:
             raise DataError(
-                f"The training split of {corpus.name} has {len(packed[split].tokens_N):,} tokens, less than one block of "
-                f"{block_size:,}. Set a smaller --data.block_size, or give more text."
+                f"The training split of {corpus.name} has {len(packed[split].tokens_N):,} tokens, "
+                f"less than one block of {block_size:,}. Set a smaller --data.block_size, or give more text."
             )
         receipt[split] = split_receipt(corpus.receipt[split], counts, packed[split])
     return packed, receipt
 
 
-def _write_stream(
-    aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool
-) -> None:
+def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool) -> None:
     bos, eos, unk = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id
     prefix = [] if bos is None else [bos]
     streams: list[np.ndarray] = []

@@ -10,7 +10,6 @@ from pipelines.data.collation import BlockCollator
 from pipelines.models.ngram import KneserNeyModel
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.data.packing import PackedDocuments
@@ -133,7 +132,8 @@ def sample_continuations(
         new_tokens = max(1, min(config.sample_new_tokens, room - prompt_tokens))
         with torch.no_grad():
             logits_V = model(input_ids=prompt_T.to(model.device), use_cache=False).logits[0, -1].float()
-            output = model.generate(
+            generate: Any = model.generate
+            output = generate(
                 prompt_T.to(model.device),
                 attention_mask=torch.ones_like(prompt_T).to(model.device),
                 do_sample=True,

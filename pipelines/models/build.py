@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from pipelines.sections import ModelConfig
 
-ISOLATION_TOLERANCE = 1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
+ISOLATION_TOLERANCE = (
+    1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
+)
 
 
 def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":
@@ -34,7 +36,10 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
         name = config.name
         options = {"revision": config.revision}
         model_config = load_pretrained(
-            "config", "model.name", name, lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options)
+            "config",
+            "model.name",
+            name,
+            lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options),
         )
         _check(model_config, block_size, config.attn_implementation)
         model = load_pretrained(
@@ -48,7 +53,7 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
                 ),
             ),
         )
-        if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        if len(tokenizer) > model.config.vocab_size:
             model.resize_token_embeddings(len(tokenizer))
     else:
         model_config = _config_from_scratch(config, tokenizer, block_size)
@@ -67,8 +72,8 @@ def _with_attention(attn_implementation: str, build: Any) -> "PreTrainedModel":
     except (ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"model.attn_implementation is {attn_implementation!r}, which this model or machine does not have: {reason} "
-            "Try --model.attn_implementation sdpa or eager."
+            f"model.attn_implementation is {attn_implementation!r}, which this model or machine does not have: "
+            f"{reason} Try --model.attn_implementation sdpa or eager."
         ) from None
 
 
@@ -145,7 +150,7 @@ def _check(model_config: "PreTrainedConfig", block_size: int, attn_implementatio
 
     if type(model_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ConfigError(
-            f"A {model_config.model_type} model is no causal language model. Use a decoder such as llama, gpt2 or qwen3."
+            f"A {model_config.model_type} model is no causal language model. Use a decoder such as llama or qwen3."
         )
     positions = getattr(model_config, "max_position_embeddings", None)
     if positions is not None and positions < block_size:
@@ -167,8 +172,7 @@ def require_isolation(model: "PreTrainedModel") -> float:
 
     was_training, generator = model.training, torch.Generator().manual_seed(0)
     model.eval()
-    vocab_size = model.get_input_embeddings().weight.shape[0]
-    ids_T = torch.randint(0, vocab_size, (1, 11), generator=generator).to(model.device)
+    ids_T = torch.randint(0, model.config.vocab_size, (1, 11), generator=generator).to(model.device)
     positions_T = torch.tensor([[*range(5), *range(6)]], device=model.device)
     try:
         with torch.no_grad():
@@ -180,9 +184,9 @@ def require_isolation(model: "PreTrainedModel") -> float:
     difference = float((packed - torch.cat(alone, dim=1)).abs().max())
     if not difference <= ISOLATION_TOLERANCE:
         raise ConfigError(
-            f"In a {model.config.model_type} model with {model.config._attn_implementation} attention, packed documents "
-            f"see each other: a logit differs by {difference:.3g} between packed and separate documents. Take a model "
-            "from docs/models.md, or accept the leak with --data.isolate_documents false."
+            f"In a {model.config.model_type} model with {model.config._attn_implementation} attention, packed "
+            f"documents see each other: a logit differs by {difference:.3g} between packed and separate documents. "
+            "Take a model from docs/models.md, or accept the leak with --data.isolate_documents false."
         )
     return difference
 
@@ -193,7 +197,7 @@ def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
     return {
         "total": sum(parameter.numel() for parameter in parameters),
         "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        "embedding": model.get_input_embeddings().weight.numel(),
+        "embedding": sum(parameter.numel() for parameter in model.get_input_embeddings().parameters()),
     }
 
 

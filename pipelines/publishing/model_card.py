@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 
-def write_model_card(folder: Path, plan: dict[str, Any], metrics: dict[str, float], corpus: str, licence: str | None) -> None:
+def write_model_card(
+    folder: Path, plan: dict[str, Any], metrics: dict[str, float], corpus: str, licence: str | None
+) -> None:
     """Writes a minimal README.md with the Hub's metadata, what the model is, its scores, and how to load it.
 
     Args:
@@ -14,7 +16,9 @@ def write_model_card(folder: Path, plan: dict[str, Any], metrics: dict[str, floa
         corpus: name of the training data.
         licence: the data card's licence; a model's own licence is its author's to choose.
     """
-    baseline = next((name for name in metrics if name.startswith("baseline_") and name.endswith("_bits_per_byte")), None)
+    baseline = next(
+        (name for name in metrics if name.startswith("baseline_") and name.endswith("_bits_per_byte")), None
+    )
     rows = [("this model", metrics["eval_loss"], metrics["eval_bits_per_byte"])]
     if baseline is not None:
         loss = metrics[baseline.replace("_bits_per_byte", "_loss")]

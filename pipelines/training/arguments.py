@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from pipelines.sections import TrainingConfig
 
 # Fields of the section that are worked out in the plan, or are no fields of TrainingArguments.
-_PLANNED = {"max_steps", "num_train_epochs", "warmup_steps", "logging_steps", "eval_steps", "save_steps", "bf16", "optim"}
+_PLANNED = {
+    "max_steps",
+    "num_train_epochs",
+    "warmup_steps",
+    "logging_steps",
+    "eval_steps",
+    "save_steps",
+    "bf16",
+    "optim",
+}
 OWN_FIELDS = {"max_loss_spike", "extra"}
 
 

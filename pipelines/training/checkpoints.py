@@ -56,7 +56,7 @@ def newest_complete(root: Path) -> tuple[Path | None, list[str]]:
     Raises:
         CheckpointError: there are checkpoints, and every one is damaged.
     """
-    passed_over = []
+    passed_over: list[str] = []
     for checkpoint in list_checkpoints(root):
         reason = damage(checkpoint)
         if reason is None:

@@ -31,7 +31,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
         eps: float,
     ) -> None:
         self.muon = torch.optim.Muon(
-            list(matrices), lr=lr, weight_decay=weight_decay, momentum=0.95, nesterov=True, adjust_lr_fn="match_rms_adamw"
+            list(matrices),
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=0.95,
+            nesterov=True,
+            adjust_lr_fn="match_rms_adamw",
         )
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})

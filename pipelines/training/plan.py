@@ -85,7 +85,9 @@ def interval(name: str, value: float, steps: int) -> int:
         ConfigError: not positive, or above 1 and no whole number.
     """
     if value <= 0 or (value > 1 and value != int(value)):
-        raise ConfigError(f"training.{name} must be a whole number of steps, or a share between 0 and 1; found {value:g}.")
+        raise ConfigError(
+            f"training.{name} must be a whole number of steps, or a share between 0 and 1; found {value:g}."
+        )
     return max(1, math.ceil(steps * value)) if value < 1 else int(value)
 
 

@@ -69,8 +69,9 @@ def start_run(
         folder.write_json("environment.json", environment(data))
     state.wait_for_everyone()
     say(
-        f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; {plan.train_documents:,} documents = "
-        f"{plan.train_tokens:,} tokens = {plan.train_blocks:,} blocks of {plan.block_size}\n"
+        f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; "
+        f"{plan.train_documents:,} documents = {plan.train_tokens:,} tokens = "
+        f"{plan.train_blocks:,} blocks of {plan.block_size}\n"
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
         f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
     )

@@ -1,7 +1,6 @@
 """transformers.Trainer with an exact loss, an exact order and checkpoints that are complete or absent."""
 
 import json
-import os
 import shutil
 import statistics
 import time
@@ -16,6 +15,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
+from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import TrainingError
 from pipelines.training import checkpoints
 from pipelines.training.optimizers import muon_with_adamw
@@ -69,7 +69,7 @@ class ExactTrainer(Trainer):
         *,
         model: PreTrainedModel,
         args: TrainingArguments,
-        train_dataset: Any,
+        train_dataset: TrainingBlocks,
         data_collator: Callable[..., Any],
         processing_class: PreTrainedTokenizerBase,
         objective: Objective,
@@ -94,7 +94,9 @@ class ExactTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
-        self.objective = objective
+        self.blocks = train_dataset
+        self.checkpoint_root = Path(str(args.output_dir))
+        self.objective: Objective = objective
         self.evaluate_model = evaluate_model
         self.log_event = log_event
         self.epoch_of_step = epoch_of_step
@@ -115,7 +117,7 @@ class ExactTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], torch.Tensor]:
-        """The micro-batches of one optimizer step and the number of supervised items in all of them, on all processes."""
+        """The micro-batches of one optimizer step, and the supervised items in all of them on all processes."""
         self._step_started = time.perf_counter()
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         count = sum((self.objective.count(batch) for batch in batches), torch.zeros((), dtype=torch.int64))
@@ -159,42 +161,42 @@ class ExactTrainer(Trainer):
         if finite and (self.max_loss_spike is None or median is None or loss <= self.max_loss_spike * median):
             self._recent_losses.append(loss)
             return
-        saved = checkpoints.list_checkpoints(Path(self.args.output_dir))
+        saved = checkpoints.list_checkpoints(self.checkpoint_root)
         last_good = f"The last good checkpoint is {saved[0]}." if saved else "There is no checkpoint yet."
         found = (
-            f"the loss of step {step} is {loss:.4g}, more than {self.max_loss_spike:g} times the median {median:.4g} of "
-            "the steps before it"
+            f"the loss of step {step} is {loss:.4g}, more than {self.max_loss_spike:g} times the median "
+            f"{median:.4g} of the steps before it"
             if finite
             else f"step {step} has loss {loss:.4g} and gradient norm {grad_norm:.4g}, which are not both finite"
         )
         raise TrainingError(
             f"Training stopped: {found}. {last_good} No update was made from this step. Try a lower "
-            "--training.learning_rate or longer --training.warmup_steps (with --run.overwrite true), and look at the data "
-            "of this step; --training.max_loss_spike null turns the spike guard off."
+            "--training.learning_rate or longer --training.warmup_steps (with --run.overwrite true), and look "
+            "at the data of this step; --training.max_loss_spike null turns the spike guard off."
         )
 
     # ------------------------------------------------------------ order, optimizer, accounting
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         """The data set is already in the order of the run."""
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        return SequentialSampler(self.blocks)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Muon with AdamW if asked for, else Trainer's own."""
         if self.use_muon and self.optimizer is None:
-            target = self.model if model is None else model
+            target: Any = self.model if model is None else model
             self.optimizer = muon_with_adamw(target, self.args, self.get_decay_parameter_names(target))
         return super().create_optimizer(model)
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> float:
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Counted operations of a micro-batch."""
-        return self.flops_per_token * inputs["input_ids"].numel()
+        return int(self.flops_per_token * inputs["input_ids"].numel())
 
     def finish_step(self) -> None:
         """Adds a step to the account."""
         rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.account.seconds += time.perf_counter() - self._step_started
-        self.account.positions += rows * self.train_dataset.documents.block_size
+        self.account.positions += rows * self.blocks.documents.block_size
         self.account.targets += int(self._step_count)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -213,34 +215,37 @@ class ExactTrainer(Trainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Metrics of evaluate_model, logged as Trainer logs them."""
-        metrics = self.evaluate_model(self.model)
+        model: Any = self.model
+        metrics = self.evaluate_model(model)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     # ------------------------------------------------------------ checkpoints
 
-    def _maybe_log_save_evaluate(self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *args: Any, **kwargs: Any) -> None:
+    def _maybe_log_save_evaluate(
+        self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *args: Any, **kwargs: Any
+    ) -> None:
         """Trainer's, but the checkpoint comes before the evaluation, which may run out of memory."""
         if self.control.should_save:
             self._save_checkpoint(model, trial)
             self.control = self.callback_handler.on_save(self.args, self.state, self.control)
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
 
-    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trainer's train, with the account of the checkpoint restored too."""
         if resume_from_checkpoint is not None:
             saved = json.loads((Path(resume_from_checkpoint) / ACCOUNT).read_text(encoding="utf-8"))
             self.account, self._last_logged = Account(**saved), Account(**saved)
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _get_output_dir(self, trial: Any) -> str:
-        return os.path.join(self.args.output_dir, checkpoints.ASIDE)
+        return str(self.checkpoint_root / checkpoints.ASIDE)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's checkpoint, written aside on all processes and sealed by the first."""
         name = f"checkpoint-{self.state.global_step}"
-        root = Path(self.args.output_dir)
+        root = self.checkpoint_root
         aside = Path(self._get_output_dir(trial)) / name
         if self.args.should_save and aside.exists():
             shutil.rmtree(aside)
