@@ -346,27 +346,46 @@ def _refuse_two(group: tuple[str, ...], values: Mapping[str, Any], source: str) 
         )
 
 
-# Fields of TrainingArguments that Plumbline sets itself, and where its own setting is.
+_EVALUATION = "evaluation is Plumbline's own and keeps no logits"
+_PUBLISHING = "runs are not pushed while they train; upload the model folder with `hf upload`"
+# Fields of TrainingArguments that Plumbline sets itself or makes meaningless, and why or where its own setting is.
 OWNED_FIELDS = {
     "output_dir": "it is the run folder: --run.dir",
     "use_cpu": "the recipe sees whether there is a GPU",
     "remove_unused_columns": "batches are made by Plumbline's own collators",
     "label_smoothing_factor": "the loss is the exact negative log-likelihood",
+    "use_liger_kernel": "the loss is Plumbline's own",
+    "average_tokens_across_devices": "the loss always is",
     "load_best_model_at_end": "the final weights are evaluated and saved",
+    "metric_for_best_model": "the final weights are evaluated and saved",
+    "greater_is_better": "the final weights are evaluated and saved",
     "resume_from_checkpoint": "the same command resumes by itself",
     "ignore_data_skip": "it would train twice on the same blocks",
     "dataloader_drop_last": "no block is dropped",
     "train_sampling_strategy": "the order is drawn from training.seed",
-    "average_tokens_across_devices": "the loss always is",
+    "length_column_name": "the order is drawn from training.seed",
+    "data_seed": "the order is drawn from training.seed",
     "auto_find_batch_size": "it would change the batch in the middle of a run",
-    "save_only_model": "the run could not be resumed",
     "save_strategy": "checkpoints are set by training.save_steps",
-    "overwrite_output_dir": "it is --run.overwrite",
+    "save_only_model": "the run could not be resumed",
+    "logging_nan_inf_filter": "a loss that is not finite stops the run",
+    "disable_tqdm": "the progress bar shows on a terminal and nowhere else",
     "full_determinism": "resume is bitwise exact without it",
+    "gradient_checkpointing": "it is --training.activation_checkpointing",
     "fp16": "use training.bf16",
+    "bf16_full_eval": "evaluation has the precision of training",
+    "fp16_full_eval": "evaluation has the precision of training",
+    "prediction_loss_only": _EVALUATION,
+    "eval_accumulation_steps": _EVALUATION,
+    "batch_eval_metrics": _EVALUATION,
+    "include_for_metrics": _EVALUATION,
+    "push_to_hub": _PUBLISHING,
+    "hub_model_id": _PUBLISHING,
+    "hub_strategy": _PUBLISHING,
     "hub_token": "no token belongs into a config; log in with `hf auth login` or set HF_TOKEN",
     "deepspeed": "use an accelerate config file",
     "fsdp": "use an accelerate config file",
+    "fsdp_config": "use an accelerate config file",
 }
 
 

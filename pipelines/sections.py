@@ -6,6 +6,17 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_min_lr",
+    "warmup_stable_decay",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "polynomial",
+]
+
 
 @dataclass
 class RunConfig:
@@ -98,10 +109,7 @@ class TrainingConfig:
     """Micro-batches of one optimizer step."""
     learning_rate: float = 5e-5
     """Peak learning rate."""
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"
-    ] = "linear"
-    """Learning-rate schedule."""
+    lr_scheduler_type: Schedule = "linear" """Learning-rate schedule."""
     lr_scheduler_kwargs: dict[str, Any] | None = None
     """Arguments of the schedule. warmup_stable_decay decays over the last fifth unless num_decay_steps is given."""
     warmup_steps: float = 0.0
@@ -154,10 +162,7 @@ class PretrainingConfig(TrainingConfig):
 
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "cosine_with_min_lr", "constant_with_warmup", "warmup_stable_decay"
-    ] = "cosine"
-    """Learning-rate schedule."""
+    lr_scheduler_type: Schedule = "cosine" """Learning-rate schedule."""
     warmup_steps: float = 0.02
     """Warm-up steps; below 1: share of all steps."""
     weight_decay: float = 0.1

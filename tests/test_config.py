@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import RECIPES
 
-from pipelines.config import config_to_dict, parse_config, save_config, training_argument_names
+from pipelines.config import OWNED_FIELDS, config_to_dict, parse_config, save_config, training_argument_names
 from pipelines.errors import ConfigError
 from pipelines.sections import PretrainingConfig, TrainingConfig
 from pipelines.training.arguments import OWN_FIELDS
@@ -140,6 +140,7 @@ def test_training_section_has_the_names_and_units_of_training_arguments() -> Non
 
     theirs = {field.name: field for field in dataclasses.fields(TrainingArguments)}
     assert training_argument_names() == set(theirs)
+    assert set(OWNED_FIELDS) < set(theirs)
     ours = {field.name: field for field in dataclasses.fields(TrainingConfig)}
     assert set(ours) - set(theirs) == OWN_FIELDS
     assert len(ours) > 25

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BOS, EOS, PAD, UNK = "<|bos|>", "<|eos|>", "<|pad|>", "<|unk|>"
 BATCH_DOCUMENTS = 1_000
-CACHE_VERSION = 1  # raise when the cached arrays or the trained tokenizers would come out differently
+CACHE_VERSION = 2  # raise when the cached arrays or the trained tokenizers would come out differently
 
 
 def get_tokenizer(
@@ -98,7 +98,6 @@ def _train_bpe(train: "Dataset", vocab_size: int) -> Any:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=[BOS, EOS, PAD],
@@ -106,7 +105,15 @@ def _train_bpe(train: "Dataset", vocab_size: int) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator((text for batch in _texts(train) for text in batch), trainer)
+    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), _starts_with_bos()])
     return tokenizer
+
+
+def _starts_with_bos() -> Any:
+    """A prompt then begins as the documents of the training did."""
+    from tokenizers import processors
+
+    return processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, 0)])
 
 
 def _train_char(train: "Dataset", vocab_size: int) -> Any:
@@ -124,6 +131,7 @@ def _train_char(train: "Dataset", vocab_size: int) -> Any:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = _starts_with_bos()
     tokenizer.add_special_tokens([BOS, EOS, PAD, UNK])
     return tokenizer
 
