@@ -109,7 +109,8 @@ class TrainingConfig:
     """Micro-batches of one optimizer step."""
     learning_rate: float = 5e-5
     """Peak learning rate."""
-    lr_scheduler_type: Schedule = "linear" """Learning-rate schedule."""
+    lr_scheduler_type: Schedule = "linear"
+    """Learning-rate schedule."""
     lr_scheduler_kwargs: dict[str, Any] | None = None
     """Arguments of the schedule. warmup_stable_decay decays over the last fifth unless num_decay_steps is given."""
     warmup_steps: float = 0.0
@@ -162,7 +163,8 @@ class PretrainingConfig(TrainingConfig):
 
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    lr_scheduler_type: Schedule = "cosine" """Learning-rate schedule."""
+    lr_scheduler_type: Schedule = "cosine"
+    """Learning-rate schedule."""
     warmup_steps: float = 0.02
     """Warm-up steps; below 1: share of all steps."""
     weight_decay: float = 0.1
