@@ -228,6 +228,15 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(corpus_fi
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+def test_a_loss_spike_stops_with_the_last_good_checkpoint(corpus_file: Path, tmp_path: Path) -> None:
+    flags = tiny_run(corpus_file, tmp_path / "run", "--training.max_steps", "30", "--training.save_steps", "10")
+    with pytest.raises(TrainingError) as error:  # half the median: the first step that is looked at is a spike
+        run(*flags, "--training.max_loss_spike", "0.5")
+    assert "the loss of step 21" in str(error.value)
+    assert "more than 0.5 times the median" in str(error.value)
+    assert f"The last good checkpoint is {tmp_path / 'run' / 'checkpoints' / 'checkpoint-20'}" in str(error.value)
+
+
 def test_whole_epochs_fill_the_last_step(corpus_file: Path, tmp_path: Path) -> None:
     run(*tiny_run(corpus_file, tmp_path / "run", "--training.max_steps", "null", "--training.num_train_epochs", "1"))
     receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
