@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from pipelines.errors import ConfigError, did_you_mean
+from pipelines.sections import RANGES
 
 ConfigT = TypeVar("ConfigT")
 
@@ -28,6 +29,8 @@ ALTERNATIVES = (
     ("tokenizer.name", "tokenizer.vocab_size"),
     ("model.name", "tokenizer.vocab_size"),  # a checkpoint brings its own tokenizer
 )
+# Stating the first key unsets the second where an earlier layer stated it: it was meant for the earlier value.
+DEPENDENTS = (("training.lr_scheduler_type", "training.lr_scheduler_kwargs"),)
 
 
 def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | None = None) -> ConfigT:
@@ -68,20 +71,22 @@ def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | Non
         raise SystemExit(0)
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
+    _check_ranges(config)
     _check_training_extra(config)
     return config
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """The resolved config as plain values, without run.dir: `--config` of it starts a new folder."""
+    """The resolved config as plain values, without run.dir and run.overwrite: `--config` of it starts a new folder."""
     values = dataclasses.asdict(config)
-    values["run"].pop("dir")
+    for name in ("dir", "overwrite"):
+        values["run"].pop(name)
     return values
 
 
-def save_config(config: Any, path: Path) -> None:
-    """Writes the resolved config as YAML that `--config` reads back to the same config."""
-    path.write_text(yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+def config_to_yaml(config: Any) -> str:
+    """The resolved config as YAML that `--config` reads back to the same config."""
+    return yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
 
 
 def default_run_name(argv: list[str] | None = None) -> str:
@@ -169,6 +174,8 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
+            if not isinstance(key, str | int | float):
+                raise ConfigError(f"{node.start_mark.name}, line {line}: a key must be a word, found {key!r}.")
             if key in seen:
                 raise ConfigError(
                     f"{node.start_mark.name}: key {key!r} stands twice, in lines {seen[key]} and {line}. Keep one."
@@ -207,6 +214,8 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(
@@ -329,8 +338,15 @@ def _drop_alternatives(merged: dict[str, Any], stated: Mapping[str, Any]) -> Non
     for group in ALTERNATIVES:
         chosen = {member for member in group if _states(stated, member)}
         for member in set(group) - chosen if chosen else ():
-            section, name = member.split(".")
-            merged.get(section, {}).pop(name, None)
+            _unset(merged, member)
+    for key, dependent in DEPENDENTS:
+        if _states(stated, key):
+            _unset(merged, dependent)
+
+
+def _unset(merged: dict[str, Any], key: str) -> None:
+    section, name = key.split(".")
+    merged.get(section, {}).pop(name, None)
 
 
 def _states(values: Mapping[str, Any], member: str) -> bool:
@@ -383,10 +399,26 @@ OWNED_FIELDS = {
     "hub_model_id": _PUBLISHING,
     "hub_strategy": _PUBLISHING,
     "hub_token": "no token belongs into a config; log in with `hf auth login` or set HF_TOKEN",
+    "accelerator_config": "batches are split by Plumbline's own order",
+    "enable_jit_checkpoint": "SIGTERM always writes a checkpoint",
+    "ddp_timeout": "processes wait two hours for each other",
+    "parallelism_config": "only data parallelism is supported",
     "deepspeed": "use an accelerate config file",
     "fsdp": "use an accelerate config file",
     "fsdp_config": "use an accelerate config file",
 }
+
+
+def _check_ranges(config: Any) -> None:
+    for key, value in flatten(dataclasses.asdict(config)):
+        low, high = RANGES.get(key, (None, None))
+        if value is None or not isinstance(value, int | float):
+            continue
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            limits = [
+                f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
+            ]
+            raise ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}.")
 
 
 def _check_training_extra(config: Any) -> None:

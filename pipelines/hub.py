@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pipelines.errors import ConfigError, HubError
+from pipelines.errors import ConfigError, HubError, PlumblineError
 
 LoadedT = TypeVar("LoadedT")
 PROBE_SECONDS = 3.0  # without a network, huggingface_hub itself retries a missing id for some 46 s (measured)
@@ -49,7 +49,9 @@ def load_pretrained(kind: str, key: str, name: str, load: Callable[[bool], Loade
     offline = is_folder or not hub_is_reachable()
     try:
         return load(offline)
-    except (OSError, ValueError, KeyError) as error:
+    except PlumblineError:
+        raise
+    except Exception as error:  # safetensors, tokenizers and torch raise kinds of their own for damaged files
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if is_folder:
             raise ConfigError(

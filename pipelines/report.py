@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.run import RunFolder
+from pipelines.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from markupsafe import Markup

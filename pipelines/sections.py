@@ -112,7 +112,7 @@ class TrainingConfig:
     lr_scheduler_type: Schedule = "linear"
     """Learning-rate schedule."""
     lr_scheduler_kwargs: dict[str, Any] | None = None
-    """Arguments of the schedule. warmup_stable_decay decays over the last fifth unless num_decay_steps is given."""
+    """Arguments of the schedule. warmup_stable_decay: num_decay_steps, below 1 a share of all steps; default 0.2."""
     warmup_steps: float = 0.0
     """Warm-up steps; below 1: share of all steps."""
     optim: Literal["adamw_torch_fused", "adamw_torch", "adafactor", "sgd", "muon"] = "adamw_torch_fused"
@@ -185,3 +185,31 @@ class LanguageModelEvaluationConfig:
     """Tokens of each continuation."""
     temperature: float = 0.8
     """Sampling temperature of the continuations."""
+
+
+# Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "run.threads": (1, None),
+    "data.block_size": (2, None),
+    "data.max_train_documents": (1, None),
+    "training.max_steps": (1, None),
+    "training.per_device_train_batch_size": (1, None),
+    "training.per_device_eval_batch_size": (1, None),
+    "training.gradient_accumulation_steps": (1, None),
+    "training.learning_rate": (0, None),
+    "training.warmup_steps": (0, None),
+    "training.weight_decay": (0, None),
+    "training.adam_beta1": (0, 0.9999999),
+    "training.adam_beta2": (0, 0.9999999),
+    "training.adam_epsilon": (0, None),
+    "training.max_grad_norm": (0, None),
+    "training.max_loss_spike": (0, None),
+    "training.seed": (0, 2**32 - 1),
+    "training.save_total_limit": (1, None),
+    "training.dataloader_num_workers": (0, None),
+    "evaluation.max_blocks": (1, None),
+    "evaluation.ngram_order": (1, None),
+    "evaluation.samples": (0, None),
+    "evaluation.sample_new_tokens": (1, None),
+    "evaluation.temperature": (1e-3, None),
+}

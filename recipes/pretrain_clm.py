@@ -28,94 +28,75 @@ class Config:
 
 
 def main(config: Config) -> None:
-    from pipelines.run import find_run_folder, print_result, report_if_finished
+    from functools import partial
+
+    from pipelines.data.collation import BlockCollator
+    from pipelines.data.loading import load_corpus
+    from pipelines.data.receipt import training_receipt
+    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
+    from pipelines.models.build import build_causal_lm, check_attention
+    from pipelines.publishing.model_card import write_model_card
+    from pipelines.report import write_report
+    from pipelines.run_folder import find_run_folder, print_result, report_if_finished
+    from pipelines.training import pretraining
+    from pipelines.training.arguments import training_arguments
+    from pipelines.training.objectives import CausalLanguageModeling
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    from pipelines.data.collation import BlockCollator
-    from pipelines.data.loading import load_corpus
-    from pipelines.data.receipt import training_receipt
-    from pipelines.data.tokenization import get_tokenizer, tokenize_corpus, tokenizer_hash
-    from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
-    from pipelines.models.build import build_causal_lm, require_isolation
-    from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import write_report
-    from pipelines.training.arguments import training_arguments
-    from pipelines.training.objectives import CausalLanguageModeling
-    from pipelines.training.pretraining import (
-        make_plan,
-        save_model,
-        start_processes,
-        start_run,
-        train_metrics,
-        train_model,
-    )
-
-    state = start_processes(config.run, config.training)
+    state = pretraining.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
-        tokenizer = get_tokenizer(config.tokenizer, config.model.name, corpus.splits["train"], corpus.fingerprint)
-        documents, receipt = tokenize_corpus(corpus, tokenizer, config.data.block_size)
-    model = build_causal_lm(config.model, tokenizer, config.data.block_size)
-    if config.data.isolate_documents:
-        require_isolation(model)
-    plan = make_plan(config.training, documents["train"], documents["validation"], model, state)
+        text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size)
+    model = build_causal_lm(config.model, text.tokenizer, config.data.block_size)
+    check_attention(model, config.data.isolate_documents)
+    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
-    hashes = {"corpus": corpus.fingerprint, "tokenizer": tokenizer_hash(tokenizer)}
-    start_run(folder, config, plan, receipt, hashes, state)
+    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
     objective = CausalLanguageModeling(bf16=plan.precision == "bf16")
     collator = BlockCollator(config.data.isolate_documents)
-    trainer = train_model(
+    evaluate = partial(
+        evaluate_language_model,
+        documents=text.validation,
+        objective=objective,
+        collator=collator,
+        batch_size=config.training.per_device_eval_batch_size,
+        max_blocks=config.evaluation.max_blocks,
+    )
+    trainer = pretraining.train_model(
         training=config.training,
         arguments=arguments,
         plan=plan,
         folder=folder,
-        state=state,
+        checkpoint=checkpoint,
         model=model,
-        tokenizer=tokenizer,
-        documents=documents["train"],
+        text=text,
         collator=collator,
         objective=objective,
-        evaluate_model=lambda trained: evaluate_language_model(
-            trained,
-            documents["validation"],
-            objective,
-            collator,
-            batch_size=config.training.per_device_eval_batch_size,
-            max_blocks=config.evaluation.max_blocks,
-        ),
+        evaluate_model=evaluate,
     )
-    metrics = trainer.evaluate() | train_metrics(trainer, plan)
+    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan)
+    if not state.is_main_process:
+        return
 
-    if state.is_main_process:
-        order = trainer.blocks.order
-        receipt["training"] = training_receipt(documents["train"], order, plan.rows, trainer.account.targets)
-        folder.write_json("receipt.json", receipt)
-        ngram = None
-        if config.evaluation.ngram_order is not None:
-            baseline, ngram = ngram_baseline(
-                documents["train"],
-                order.consumed(plan.rows).nonzero()[0],
-                documents["validation"],
-                vocab_size=len(tokenizer),
-                order=config.evaluation.ngram_order,
-                max_blocks=config.evaluation.max_blocks,
-            )
-            metrics |= baseline
-        samples = sample_continuations(
-            trainer.model, tokenizer, documents["validation"], config.evaluation, config.training.seed, ngram
-        )
-        folder.write_json("samples.json", samples)
-        save_model(trainer, tokenizer, folder, config.data.block_size)
-        licence = corpus.card.license if corpus.card else None
-        write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, licence)
-        write_report(folder.path, metrics)
-        folder.write_json("metrics.json", metrics)
-        print_result(folder, metrics)
-        folder.unlock()
+    pretraining.save_model(trainer, text.tokenizer, folder)
+    receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
+    folder.write_json("receipt.json", receipt)
+    baseline, ngram = ngram_baseline(trainer.blocks, text.validation, plan.vocab_size, config.evaluation)
+    metrics |= baseline
+    samples = sample_continuations(
+        trainer.model, text.tokenizer, text.validation, config.evaluation, config.training.seed, ngram
+    )
+    folder.write_json("samples.json", samples)
+    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.card.license if corpus.card else None)
+    write_report(folder.path, metrics)
+    folder.write_json("metrics.json", metrics)
+    print_result(folder, metrics)
+    folder.unlock()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ RECIPES = REPOSITORY / "recipes"
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
 sys.path.insert(0, str(RECIPES))
 
 

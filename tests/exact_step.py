@@ -34,8 +34,8 @@ class FewTokens:
 
     bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
 
-    def __len__(self) -> int:
-        return 64
+    def get_vocab(self) -> dict[str, int]:
+        return {str(index): index for index in range(64)}
 
 
 def ragged_documents() -> PackedDocuments:

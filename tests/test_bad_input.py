@@ -101,6 +101,9 @@ FLAGS = {
         ["--training.extra.logging_strategy", "sometimes"],
         ["TrainingArguments refuses", "sometimes"],
     ),  # fmt: skip
+    "schedule argument": (["--training.lr_scheduler_kwargs", "{num_cycle: 2}"], ["num_cycle", "warmup_stable_decay"]),
+    "flex on a CPU": (["--model.attn_implementation", "flex_attention"], ["flex_attention", "sdpa or eager"]),
+    "negative workers": (["--training.dataloader_num_workers", "-1"], ["dataloader_num_workers must be at least 0"]),
     "tracker that is not installed": (["--training.report_to", "clearml"], ["clearml"]),
 }
 
@@ -108,15 +111,10 @@ FLAGS = {
 @pytest.mark.parametrize(("flags", "parts"), FLAGS.values(), ids=FLAGS)
 def test_bad_flags(flags, parts, corpus_file, tmp_path, capsys) -> None:
     base = tiny_run(corpus_file, tmp_path / "run")
-    for key in ("--model.config", "--tokenizer.vocab_size"):  # make room for an alternative
-        section = key.split(".")[0]
-        if any(flag.startswith(section + ".") and flag != "--model.attn_implementation" for flag in flags):
-            place = base.index(key)
-            base = base[:place] + base[place + 2 :]
-    if any(flag.startswith(("--model.preset", "--model.config")) for flag in flags):
-        base += ["--tokenizer.vocab_size", "300"] if "--tokenizer.vocab_size" not in base else []
-    if any(flag == "--model.name" for flag in flags):
-        place = base.index("--tokenizer.vocab_size")
+    replaced = {"--model.preset": ["--model.config"], "--model.name": ["--model.config", "--tokenizer.vocab_size"]}
+    replaced |= {"--model.config": ["--model.config"], "--tokenizer.name": ["--tokenizer.vocab_size"]}
+    for key in replaced.get(flags[0], []):
+        place = base.index(key)
         base = base[:place] + base[place + 2 :]
     message = fail(capsys, *base, *flags)
     for part in parts:
@@ -171,11 +169,18 @@ def test_run_folder_that_cannot_be_made(corpus_file, tmp_path, capsys) -> None:
     assert [path.name for path in other.iterdir()] == ["precious.txt"]
 
 
+def test_overwrite_deletes_runs_and_nothing_else(corpus_file, tmp_path, capsys) -> None:
+    written(tmp_path / "precious.txt", "x")
+    message = fail(capsys, *tiny_run(corpus_file, tmp_path, "--run.overwrite", "true"))
+    assert "it is no run folder" in message
+    assert (tmp_path / "precious.txt").is_file()
+
+
 def test_full_disk_is_told(corpus_file, tmp_path, capsys, monkeypatch) -> None:
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.run.save_config", no_space)
+    monkeypatch.setattr("pipelines.run_folder.config_to_yaml", no_space)
     assert "No space left on device" in fail(capsys, *tiny_run(corpus_file, tmp_path / "run"))
 
 

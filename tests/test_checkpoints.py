@@ -32,7 +32,7 @@ def test_newest_is_by_step_not_by_name(tmp_path: Path) -> None:
     for step in (9, 100, 20):
         sealed(tmp_path, step)
     (tmp_path / "checkpoint-best").mkdir()
-    assert checkpoints.newest_complete(tmp_path) == (tmp_path / "checkpoint-100", [])
+    assert checkpoints.newest_complete(tmp_path) == (tmp_path / "checkpoint-100", {})
 
 
 @pytest.mark.parametrize(
@@ -47,11 +47,21 @@ def test_newest_is_by_step_not_by_name(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, harm, reason: str) -> None:
     older, newer = sealed(tmp_path, 1), sealed(tmp_path, 2)
     harm(newer)
-    found, passed_over = checkpoints.newest_complete(tmp_path)
+    found, damaged = checkpoints.newest_complete(tmp_path)
     assert found == older
-    assert len(passed_over) == 1
-    assert str(newer) in passed_over[0]
-    assert reason in passed_over[0]
+    assert list(damaged) == [newer]
+    assert reason in damaged[newer]
+
+
+def test_a_damaged_checkpoint_set_aside_is_not_among_those_to_keep(tmp_path: Path) -> None:
+    older, newer = sealed(tmp_path, 200), sealed(tmp_path, 300)
+    (newer / "model.safetensors").unlink()
+    aside = checkpoints.set_aside(newer)
+    sealed(tmp_path, 250)
+    checkpoints.rotate(tmp_path, 1)
+    assert [path.name for path in checkpoints.list_checkpoints(tmp_path)] == ["checkpoint-250"]
+    assert aside.is_dir()
+    assert not older.exists()
 
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
@@ -61,7 +71,7 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert checkpoints.newest_complete(tmp_path) == (None, [])
+    assert checkpoints.newest_complete(tmp_path) == (None, {})
 
 
 def test_rotation_keeps_the_newest(tmp_path: Path) -> None:

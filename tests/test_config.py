@@ -8,9 +8,16 @@ import pytest
 import yaml
 from conftest import RECIPES
 
-from pipelines.config import OWNED_FIELDS, config_to_dict, parse_config, save_config, training_argument_names
+from pipelines.config import (
+    OWNED_FIELDS,
+    config_to_dict,
+    config_to_yaml,
+    flatten,
+    parse_config,
+    training_argument_names,
+)
 from pipelines.errors import ConfigError
-from pipelines.sections import PretrainingConfig, TrainingConfig
+from pipelines.sections import RANGES, PretrainingConfig, TrainingConfig
 from pipelines.training.arguments import OWN_FIELDS
 
 RECIPE = str(RECIPES / "pretrain_clm.py")
@@ -24,6 +31,16 @@ def written(folder: Path, text: str) -> str:
     path = folder / "my.yaml"
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def test_a_new_schedule_leaves_the_arguments_of_the_old_one() -> None:
+    assert parse().training.lr_scheduler_kwargs is not None
+    assert parse("--training.lr_scheduler_type", "cosine").training.lr_scheduler_kwargs is None
+
+
+def test_ranges_name_keys_that_exist() -> None:
+    known = dict(flatten(dataclasses.asdict(parse())))
+    assert set(RANGES) <= set(known)
 
 
 def test_no_flag_means_default_yaml() -> None:
@@ -55,7 +72,7 @@ def test_saved_config_reads_back_to_itself(tmp_path: Path) -> None:
     config = parse(
         "--training.eval_steps", "7", "--training.extra.logging_first_step", "true", "--run.dir", "elsewhere"
     )
-    save_config(config, tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text(config_to_yaml(config))
     again = parse("--config", str(tmp_path / "config.yaml"))
     assert config_to_dict(again) == config_to_dict(config)
     assert again.run.dir is None, "a saved config starts a new folder"
@@ -104,6 +121,15 @@ def test_a_choice_replaces_the_default_one(flags: list[str], kept: str, dropped:
         (["--training.optim", "adm"], ["training.optim", "adamw_torch_fused"]),
         (["--config"], ["--config needs"]),
         (["--config", "recipes/configs/pretrain_clm/defalt.yaml"], ["There is no config file", "'default.yaml'"]),
+        (["--run.threads", "0"], ["run.threads must be at least 1; found 0"]),
+        (["--data.block_size", "-5"], ["data.block_size must be at least 2"]),
+        (["--training.learning_rate", "-1"], ["training.learning_rate must be at least 0"]),
+        (["--training.learning_rate", "nan"], ["training.learning_rate", "expected float"]),
+        (["--training.adam_beta1", "1.5"], ["training.adam_beta1", "at most 1"]),
+        (["--training.save_total_limit", "0"], ["training.save_total_limit must be at least 1"]),
+        (["--training.seed", "-1"], ["training.seed must be at least 0"]),
+        (["--evaluation.max_blocks", "-1"], ["evaluation.max_blocks must be at least 1"]),
+        (["--evaluation.temperature", "0"], ["evaluation.temperature"]),
         (["stray"], ["unrecognized arguments: stray"]),
     ],
 )

@@ -8,13 +8,14 @@ import torch
 from exact_step import build
 
 from pipelines.data.collation import BlockCollator
-from pipelines.data.packing import PackedDocuments
+from pipelines.data.packing import PackedDocuments, TrainingBlocks, TrainingOrder
 from pipelines.evaluation.language_modeling import (
     evaluate_language_model,
     language_model_metrics,
     ngram_baseline,
     sample_continuations,
 )
+from pipelines.models.ngram import KneserNeyModel
 from pipelines.sections import LanguageModelEvaluationConfig
 from pipelines.training.objectives import CausalLanguageModeling
 
@@ -88,19 +89,38 @@ def test_evaluation_leaves_mode_and_random_numbers_alone(documents: PackedDocume
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def baseline_of(documents: PackedDocuments, order: int, rows: int, max_blocks: int | None = None):
+    run = TrainingBlocks(documents, TrainingOrder(len(documents), seed=0), rows, rows)
+    config = LanguageModelEvaluationConfig(ngram_order=order, max_blocks=max_blocks)
+    return ngram_baseline(run, documents, 64, config)
+
+
 @pytest.mark.parametrize("max_blocks", [None, 4])
 def test_baseline_is_scored_on_the_same_positions(documents: PackedDocuments, max_blocks: int | None) -> None:
-    figures, model = ngram_baseline(
-        documents, np.array([0, 2, 3]), documents, vocab_size=64, order=3, max_blocks=max_blocks
-    )
+    figures, model = baseline_of(documents, 3, rows=4, max_blocks=max_blocks)
     neural = evaluate(documents, 4, max_blocks=max_blocks)
     assert figures["baseline_kneser_ney_3gram_tokens"] == neural["eval_tokens"]
     assert figures["baseline_kneser_ney_3gram_bytes"] == neural["eval_bytes"]
     assert model.order == 3
 
 
+def test_baseline_sees_the_blocks_of_the_run_and_no_other(documents: PackedDocuments) -> None:
+    """Two rows of the run are two blocks: the figures are those of a model fitted on these blocks alone."""
+    figures, _ = baseline_of(documents, 2, rows=2)
+    seen = np.sort(TrainingOrder(len(documents), seed=0).epoch_permutation(0)[:2])
+    alone = KneserNeyModel.fit(*documents.segments(seen), vocab_size=64, order=2)
+    scores = alone.log_probabilities(*documents.segments(np.arange(len(documents))))
+    assert figures["baseline_kneser_ney_2gram_loss"] == pytest.approx(-np.nanmean(scores))
+    everything, _ = baseline_of(documents, 2, rows=len(documents))
+    assert everything["baseline_kneser_ney_2gram_loss"] < figures["baseline_kneser_ney_2gram_loss"]
+
+
+def test_no_order_is_no_baseline(documents: PackedDocuments) -> None:
+    assert baseline_of(documents, None, rows=4) == ({}, None)
+
+
 def test_samples_show_prompt_reference_and_expectations(documents: PackedDocuments) -> None:
-    _, baseline = ngram_baseline(documents, np.arange(3), documents, vocab_size=64, order=2)
+    _, baseline = baseline_of(documents, 2, rows=3)
     config = LanguageModelEvaluationConfig(samples=2, sample_new_tokens=5)
     samples = sample_continuations(build("gpt2"), _Letters(), documents, config, seed=0, baseline=baseline)
     assert len(samples) == 2

@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipelines.data.packing import PackedDocuments
 from pipelines.errors import ConfigError
-from pipelines.models.build import build_causal_lm, require_isolation
+from pipelines.models.build import build_causal_lm, check_attention
 from pipelines.sections import ModelConfig
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -36,8 +36,8 @@ class FewTokens:
 
     bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
 
-    def __len__(self) -> int:
-        return TOKENIZER_LENGTH
+    def get_vocab(self) -> dict[str, int]:
+        return {str(index): index for index in range(TOKENIZER_LENGTH)}
 
 
 def build(model_type: str, sizes: dict, attention: str) -> torch.nn.Module:
@@ -64,14 +64,15 @@ def test_packed_documents_equal_separate_ones(model_type: str, attention: str) -
         for start, length in zip(starts.tolist(), lengths, strict=True):
             alone = model(input_ids=tokens[start : start + length][None], use_cache=False).logits[0]
             torch.testing.assert_close(packed[start : start + length], alone, atol=1e-5, rtol=1e-5)
-    assert require_isolation(model) < 1e-5
+    assert max(check_attention(model, isolate_documents=True).values()) < 1e-5
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("model_type", LEAKING)
 def test_a_leaking_architecture_is_refused(model_type: str, attention: str) -> None:
     with pytest.raises(ConfigError, match=f"In a {model_type} model .* see each other.*isolate_documents false"):
-        require_isolation(build(model_type, LEAKING[model_type], attention))
+        check_attention(build(model_type, LEAKING[model_type], attention), isolate_documents=True)
+    check_attention(build(model_type, LEAKING[model_type], attention), isolate_documents=False)
 
 
 def test_an_attention_mask_of_ones_would_leak() -> None:
@@ -84,7 +85,13 @@ def test_an_attention_mask_of_ones_would_leak() -> None:
 
     model.forward = with_mask
     with pytest.raises(ConfigError, match="see each other"):
-        require_isolation(model)
+        check_attention(model, isolate_documents=True)
+
+
+def test_a_model_that_sees_the_future_is_refused() -> None:
+    """BERT without is_decoder: the token to predict would be in its input."""
+    with pytest.raises(ConfigError, match="positions see later ones.*is_decoder"):
+        check_attention(build("bert", SIZES, "sdpa"), isolate_documents=False)
 
 
 def test_supported_architectures_exist_in_transformers() -> None:

@@ -26,11 +26,7 @@ def test_steps_and_rows(settings: dict, blocks: int, processes: int, expected: t
     assert steps_and_rows(PretrainingConfig(**settings), blocks, processes) == expected
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"max_steps": 0}, {"max_steps": -1}, {"num_train_epochs": 0}, {"per_device_train_batch_size": 0},
-     {"gradient_accumulation_steps": -2}],
-)  # fmt: skip
+@pytest.mark.parametrize("settings", [{"num_train_epochs": 0}, {"num_train_epochs": -1.0}])
 def test_impossible_counts_are_refused(settings: dict) -> None:
     with pytest.raises(ConfigError, match=f"training.{next(iter(settings))} must be"):
         steps_and_rows(PretrainingConfig(**settings), 10, 1)
@@ -44,10 +40,21 @@ def test_intervals_below_one_are_shares() -> None:
             interval("save_steps", value, 1000)
 
 
-def test_warmup_stable_decay_decays_over_the_last_fifth_unless_told() -> None:
-    assert scheduler_kwargs(PretrainingConfig(lr_scheduler_type="warmup_stable_decay"), 100) == {"num_decay_steps": 20}
-    told = PretrainingConfig(lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs={"num_decay_steps": 5})
-    assert scheduler_kwargs(told, 100) == {"num_decay_steps": 5}
+@pytest.mark.parametrize(
+    ("kwargs", "expected"), [(None, 20), ({"num_decay_steps": 5}, 5), ({"num_decay_steps": 0.55}, 55)]
+)
+def test_decay_is_a_fifth_a_count_or_a_share(kwargs: dict | None, expected: int) -> None:
+    training = PretrainingConfig(lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs=kwargs)
+    assert scheduler_kwargs(training, 100)["num_decay_steps"] == expected
+
+
+def test_schedules_that_do_not_fit_are_refused() -> None:
+    long = PretrainingConfig(lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs={"num_decay_steps": 99})
+    with pytest.raises(ConfigError, match="together more than the 100 steps"):
+        scheduler_kwargs(long, 100)
+    wrong = PretrainingConfig(lr_scheduler_type="cosine", lr_scheduler_kwargs={"num_decay_steps": 3})
+    with pytest.raises(ConfigError, match="does not fit the schedule cosine.*num_decay_steps"):
+        scheduler_kwargs(wrong, 100)
 
 
 @pytest.mark.parametrize("preset", ["nano", "tiny"])

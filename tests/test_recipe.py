@@ -173,8 +173,70 @@ def test_more_steps_go_on_and_fewer_are_refused(finished: Path, corpus_file: Pat
     run(*tiny_run(corpus_file, folder, "--training.max_steps", "14"))
     assert [event["step"] for event in events(folder) if "loss" in event] == list(range(1, 15))
     assert json.loads((folder / "receipt.json").read_text())["training"]["rows"] == 56
-    with pytest.raises(ConfigError, match="has already done 14 steps, more than the 10"):
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(ConfigError, match="planned for 14 steps, now for 10: steps may only grow"):
         run(*tiny_run(corpus_file, folder, "--training.max_steps", "10"))
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_intervals_may_change_on_resume(finished: Path, corpus_file: Path, tmp_path: Path) -> None:
+    folder = copy_of(finished, tmp_path, 4)
+    intervals = ("--training.logging_steps", "2", "--training.eval_steps", "5", "--training.save_steps", "3")
+    run(*tiny_run(corpus_file, folder, "--training.save_total_limit", "null", *intervals))
+    later = [event for event in events(folder) if event["step"] > 4]
+    assert [event["step"] for event in later if "loss" in event] == [6, 8, 10, 12]
+    assert [event["step"] for event in later if "eval_loss" in event] == [5, 10, 12]
+    steps = [int(path.name.split("-")[1]) for path in list_checkpoints(folder / "checkpoints")]
+    assert steps == [12, 9, 6, 4]
+    assert weights(folder) == weights(finished)
+
+
+def test_an_evaluation_that_a_kill_prevented_is_made_up_for(corpus_file: Path, tmp_path: Path) -> None:
+    flags = ("--training.save_total_limit", "null", "--training.eval_steps", "4")
+    run(*tiny_run(corpus_file, tmp_path / "whole", *flags))
+    folder = copy_of(tmp_path / "whole", tmp_path, 8)
+    kept = [line for line in (folder / "metrics.jsonl").read_text().splitlines() if '"step": 8, "eval' not in line]
+    (folder / "metrics.jsonl").write_text("\n".join(kept))
+    run(*tiny_run(corpus_file, folder, *flags))
+    assert [event["step"] for event in events(folder) if "eval_loss" in event] == [4, 8, 12]
+
+
+def test_other_evaluation_settings_do_not_train_again(finished: Path, corpus_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    run(*tiny_run(corpus_file, folder, "--training.save_total_limit", "null", "--evaluation.ngram_order", "3"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["baseline_kneser_ney_3gram_loss"] > 0
+    assert metrics["train_steps"] == 12
+    assert weights(folder) == weights(finished)
+
+
+def test_a_damaged_result_is_made_again(finished: Path, corpus_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "metrics.json").write_text("{")
+    run(*tiny_run(corpus_file, folder, "--training.save_total_limit", "null"))
+    assert json.loads((folder / "metrics.json").read_text())["train_steps"] == 12
+
+
+def test_a_vocabulary_larger_than_the_tokenizer_is_fine(corpus_file: Path, tmp_path: Path) -> None:
+    larger = TINY_MODEL.replace("}", ", vocab_size: 2000}")
+    run(*tiny_run(corpus_file, tmp_path / "run", "--model.config", larger, "--training.max_steps", "2"))
+    assert json.loads((tmp_path / "run" / "plan.json").read_text())["vocab_size"] == 2000
+
+
+def test_a_checkpoint_of_another_head_is_refused(corpus_file: Path, finished: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    config = {"tie_word_embeddings": False}
+    AutoModelForSequenceClassification.from_pretrained(finished / "model", **config).save_pretrained(tmp_path / "other")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(finished / "model" / name, tmp_path / "other" / name)
+    flags = tiny_run(corpus_file, tmp_path / "run")
+    drop = flags.index("--tokenizer.vocab_size"), flags.index("--model.config")
+    flags = [flag for index, flag in enumerate(flags) if index not in {*drop, *(place + 1 for place in drop)}]
+    with pytest.raises(ConfigError, match="lacks weights of a causal language model.*lm_head"):
+        run(*flags, "--model.name", str(tmp_path / "other"))
 
 
 def test_a_finished_run_is_told_and_not_run_again(finished: Path, corpus_file: Path, capsys) -> None:
@@ -189,7 +251,7 @@ def test_a_finished_run_is_told_and_not_run_again(finished: Path, corpus_file: P
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
-        (("--training.learning_rate", "0.5"), "training.learning_rate: 0.001 there, 0.5 now"),
+        (("--training.learning_rate", "0.5"), "training.learning_rate: 0.01 there, 0.5 now"),
         (("--data.block_size", "16"), "data.block_size: 32 there, 16 now"),
         (("--training.seed", "1"), "training.seed"),
     ],
@@ -228,8 +290,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(corpus_fi
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_a_loss_spike_stops_with_the_last_good_checkpoint(corpus_file: Path, tmp_path: Path) -> None:
+def test_a_loss_spike_stops_with_the_last_good_checkpoint(corpus_file: Path, tmp_path: Path, monkeypatch) -> None:
     flags = tiny_run(corpus_file, tmp_path / "run", "--training.max_steps", "30", "--training.save_steps", "10")
+    monkeypatch.setattr("pipelines.training.trainer.SPIKE_NATS", -1e9)
     with pytest.raises(TrainingError) as error:  # half the median: the first step that is looked at is a spike
         run(*flags, "--training.max_loss_spike", "0.5")
     assert "the loss of step 21" in str(error.value)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipelines.data.tokenization import _token_bytes, get_tokenizer, tokenize, tokenizer_hash
 from pipelines.errors import ConfigError, HubError
-from pipelines.sections import TokenizerConfig
+from pipelines.sections import ModelConfig, TokenizerConfig
 
 TEXTS = [*sentences(60), "naïve café — 漢字 🙂\n\ttabs", "  blanks around  ", "a"]
 
@@ -21,7 +21,7 @@ def documents() -> datasets.Dataset:
 
 @pytest.mark.parametrize("kind", ["bpe", "char"])
 def test_text_comes_back_and_bytes_add_up(kind: str, documents: datasets.Dataset) -> None:
-    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=400, type=kind), None, documents, f"texts-{kind}")
+    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=400, type=kind), ModelConfig(), documents, f"texts-{kind}")
     packed, counts = tokenize(documents, tokenizer, 16, f"texts-{kind}", "validation")
     starts = [*packed.document_starts_D, len(packed.tokens_N)]
     for index, text in enumerate(TEXTS):
@@ -36,9 +36,9 @@ def test_text_comes_back_and_bytes_add_up(kind: str, documents: datasets.Dataset
 
 def test_bytes_of_a_char_by_hand() -> None:
     text = "é漢a"
-    assert _token_bytes(text, [(0, 1), (1, 2), (2, 3)], has_bos=True).tolist() == [0, 2, 3, 1, 0]
-    assert _token_bytes("a b ", [(0, 1), (2, 3)], has_bos=False).tolist() == [1, 3, 0]
-    assert _token_bytes("", [], has_bos=True).tolist() == [0, 0]
+    assert _token_bytes(text, [(0, 1), (1, 2), (2, 3)]).tolist() == [0, 2, 3, 1, 0]
+    assert _token_bytes("a b ", [(0, 1), (2, 3)]).tolist() == [0, 1, 3, 0]
+    assert _token_bytes("", []).tolist() == [0, 0]
 
 
 @settings(max_examples=200, deadline=None)
@@ -47,12 +47,12 @@ def test_any_offsets_share_out_all_bytes(text: str, draw) -> None:
     text = text.encode("utf-8", "ignore").decode()
     cuts = sorted(draw.randrange(len(text) + 1) for _ in range(3)) if text else []
     offsets = list(zip([0, *cuts], [*cuts, len(text)], strict=True)) if text else []
-    assert _token_bytes(text, offsets, has_bos=True).sum() == len(text.encode())
+    assert _token_bytes(text, offsets).sum() == len(text.encode())
 
 
 def test_char_tokenizer_counts_what_it_does_not_know() -> None:
     train = datasets.Dataset.from_dict({"text": ["aaabbc"]})
-    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=6, type="char"), None, train, "abc")
+    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=6, type="char"), ModelConfig(), train, "abc")
     assert len(tokenizer) == 6  # four special tokens, a and b
     _, counts = tokenize(train, tokenizer, 4, "abc", "train")
     assert counts["unknown_tokens"] == 1
@@ -60,26 +60,23 @@ def test_char_tokenizer_counts_what_it_does_not_know() -> None:
 
 def test_the_same_texts_give_the_same_tokenizer_from_cache_or_not(documents, monkeypatch, tmp_path) -> None:
     config = TokenizerConfig(vocab_size=300)
-    first = tokenizer_hash(get_tokenizer(config, None, documents, "same"))
-    assert tokenizer_hash(get_tokenizer(config, None, documents, "same")) == first
+    first = tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same"))
+    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same")) == first
     monkeypatch.setenv("PLUMBLINE_CACHE", str(tmp_path))
-    assert tokenizer_hash(get_tokenizer(config, None, documents, "same")) == first
+    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same")) == first
 
 
 @pytest.mark.parametrize("bos_equals_eos", [True, False])
 def test_a_loaded_tokenizer_with_or_without_bos(bos_equals_eos: bool, documents, tmp_path) -> None:
-    own = get_tokenizer(TokenizerConfig(vocab_size=300), None, documents, "own")
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
     own.bos_token = own.eos_token if bos_equals_eos else None
     own.save_pretrained(tmp_path / "saved")
-    loaded = get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), None, documents, "own")
+    loaded = get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), documents, "own")
     packed, counts = tokenize(documents, loaded, 16, "own", "validation")
-    assert counts["bos_tokens"] == (len(TEXTS) if bos_equals_eos else 0)
-    first_tokens = packed.tokens_N[packed.document_starts_D]
-    assert (first_tokens == loaded.eos_token_id).all() == bos_equals_eos
-    # Without BOS the first token of a document is never predicted, and its bytes are not in the divisor.
-    unpredicted = int(packed.bytes_N[packed.document_starts_D].sum())
-    assert packed.target_bytes() == counts["bytes"] - unpredicted
-    assert (unpredicted == 0) == bos_equals_eos
+    assert counts["bos_tokens"] == counts["eos_tokens"] == len(TEXTS)
+    # EOS stands where there is no BOS: the first token of a document is predicted, and its bytes count.
+    assert (packed.tokens_N[packed.document_starts_D] == loaded.eos_token_id).all()
+    assert packed.target_bytes() == counts["bytes"]
     # Every end is supervised, also where pad = eos.
     ends = np.append(packed.document_starts_D[1:], len(packed.tokens_N)) - 1
     labels = np.concatenate([packed.block(index)["shift_labels"] for index in range(len(packed))])
@@ -97,12 +94,22 @@ def test_a_loaded_tokenizer_with_or_without_bos(bos_equals_eos: bool, documents,
 )
 def test_wrong_tokenizers_are_answered(config, error, message, documents) -> None:
     with pytest.raises(error, match=message):
-        get_tokenizer(config, None, documents, "wrong")
+        get_tokenizer(config, ModelConfig(), documents, "wrong")
 
 
 def test_a_tokenizer_without_eos_is_refused(documents, tmp_path) -> None:
-    own = get_tokenizer(TokenizerConfig(vocab_size=300), None, documents, "own")
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
     own.eos_token = None
     own.save_pretrained(tmp_path / "saved")
     with pytest.raises(ConfigError, match="has no EOS token"):
-        get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), None, documents, "own")
+        get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), documents, "own")
+
+
+def test_special_tokens_spelt_in_a_text_are_text(documents) -> None:
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
+    spelt = datasets.Dataset.from_dict({"text": ["before <|eos|> after <|bos|>", "<|pad|>"]})
+    packed, counts = tokenize(spelt, own, 8, "spelt", "validation")
+    assert counts["eos_tokens"] == counts["bos_tokens"] == 2
+    ids = packed.tokens_N[1 : packed.document_starts_D[1] - 1].tolist()
+    assert own.decode(ids) == "before <|eos|> after <|bos|>"
+    assert packed.target_bytes() == len("before <|eos|> after <|bos|>") + len("<|pad|>")

@@ -2,7 +2,7 @@
 
 Shape legend: N tokens of the stream, D documents, T positions of a block (block_size), B rows of a batch.
 
-A document is `[BOS] tokens EOS` (BOS only if the tokenizer has one). Documents stand one after the other in the
+A document is `BOS tokens EOS` (EOS twice where the tokenizer has no BOS). Documents stand one after the other in the
 stream, and block b holds positions b*T .. b*T+T-1, so every token is input of exactly one block. The target of a
 position is the next token of the same document, which for the last position of a block is the first token of the
 next block: every token after a document's first is predicted exactly once. The last block is filled up with padding

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipelines.data.packing import PackedDocuments, TrainingOrder
+from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.errors import DataError
 
 
@@ -42,26 +42,22 @@ def split_receipt(rows: dict[str, Any], counts: dict[str, int], documents: Packe
     }
 
 
-def training_receipt(
-    documents: PackedDocuments, order: TrainingOrder, rows: int, targets_trained: int
-) -> dict[str, Any]:
+def training_receipt(run: TrainingBlocks, targets_trained: int) -> dict[str, Any]:
     """Receipt of what was trained on.
 
     Args:
-        documents: the training split.
-        order: the order of its blocks.
-        rows: rows with targets that the run consists of.
+        run: the rows of the whole run.
         targets_trained: supervised positions that the trainer counted in its batches, over all steps.
 
     Raises:
         DataError: the trainer did not see exactly the targets of those rows.
     """
-    times = order.consumed(rows)
-    expected = int((documents.targets_per_block() * times).sum())
+    rows, times = run.last_place, run.order.consumed(run.last_place)
+    expected = int((run.documents.targets_per_block() * times).sum())
     _close("targets of the run's rows = targets in the trainer's batches", expected, targets_trained)
     return {
         "rows": rows,
-        "epochs": rows / order.blocks,
+        "epochs": rows / run.order.blocks,
         "blocks_seen": int((times > 0).sum()),
         "blocks_not_seen": int((times == 0).sum()),
         "targets_trained": targets_trained,

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,30 +23,31 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from pipelines.data.loading import Corpus
-    from pipelines.sections import TokenizerConfig
+    from pipelines.sections import ModelConfig, TokenizerConfig
 
 BOS, EOS, PAD, UNK = "<|bos|>", "<|eos|>", "<|pad|>", "<|unk|>"
 BATCH_DOCUMENTS = 1_000
-CACHE_VERSION = 2  # raise when the cached arrays or the trained tokenizers would come out differently
+CACHE_VERSION = 3  # raise when the cached arrays or the trained tokenizers would come out differently
 
 
 def get_tokenizer(
-    config: "TokenizerConfig", checkpoint: str | None, train: "Dataset", fingerprint: str
+    config: "TokenizerConfig", model: "ModelConfig", train: "Dataset", fingerprint: str
 ) -> "PreTrainedTokenizerBase":
     """The tokenizer a config asks for: loaded by name, the checkpoint's own, or trained on the training split.
 
     Args:
         config: the tokenizer section.
-        checkpoint: model.name, whose tokenizer is used if the section names none.
+        model: the model section, whose checkpoint's tokenizer is used if the tokenizer section names none.
         train: documents with a column `text`.
         fingerprint: content hash of the corpus, part of the cache key.
 
     Raises:
         ConfigError: no such tokenizer, or it has no EOS token, or vocab_size is too small.
     """
-    name = config.name or checkpoint
-    if name is not None:
-        return _load_tokenizer(name, config.revision if config.name else None)
+    if config.name is not None:
+        return _load_tokenizer("tokenizer.name", config.name, config.revision)
+    if model.name is not None:
+        return _load_tokenizer("model.name", model.name, model.revision)
     vocab_size = config.vocab_size
     if vocab_size is None:
         raise ConfigError("No tokenizer: set tokenizer.vocab_size to train one, or tokenizer.name to load one.")
@@ -69,12 +71,12 @@ def get_tokenizer(
     return PreTrainedTokenizerFast.from_pretrained(str(folder))
 
 
-def _load_tokenizer(name: str, revision: str | None) -> "PreTrainedTokenizerBase":
+def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
     tokenizer = load_pretrained(
         "tokenizer",
-        "tokenizer.name",
+        key,
         name,
         lambda offline: AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline),
     )
@@ -82,6 +84,11 @@ def _load_tokenizer(name: str, revision: str | None) -> "PreTrainedTokenizerBase
         raise ConfigError(
             f"The tokenizer {name} has no EOS token, which ends a document when causal models are packed. "
             "Train one with --tokenizer.vocab_size, or name another with --tokenizer.name."
+        )
+    if not tokenizer.is_fast:
+        raise ConfigError(
+            f"The tokenizer {name} is written in Python and cannot say which bytes a token stands for. "
+            "Name one with a tokenizer.json, or train one with --tokenizer.vocab_size."
         )
     return tokenizer
 
@@ -147,7 +154,8 @@ def tokenize(
 
     Args:
         documents: rows with a column `text`.
-        tokenizer: has an EOS token; BOS is put before each document if it has one.
+        tokenizer: has an EOS token. Each document begins with BOS, or with EOS where there is no BOS, so that its first
+            token is predicted too and bits per byte compare between tokenizers.
         block_size: positions in a block.
         fingerprint: content hash of the corpus.
         split: name of the split; part of the cache key. Bytes per token are kept for all splits but train.
@@ -173,14 +181,29 @@ def tokenize(
     return PackedDocuments(tokens_N, starts_D, bytes_N, block_size, pad), counts
 
 
+@dataclass(frozen=True)
+class TokenizedCorpus:
+    """A corpus as blocks of tokens."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    train: PackedDocuments
+    validation: PackedDocuments
+    receipt: dict[str, Any]
+    """Receipts of both splits, and what loading recorded besides."""
+    hashes: dict[str, str]
+    """Content hashes of texts and tokenizer, which must be the same when a run goes on."""
+
+
 def tokenize_corpus(
-    corpus: "Corpus", tokenizer: "PreTrainedTokenizerBase", block_size: int
-) -> tuple[dict[str, PackedDocuments], dict[str, Any]]:
-    """The training and validation split as packed token streams, and their receipts.
+    corpus: "Corpus", config: "TokenizerConfig", model: "ModelConfig", block_size: int
+) -> TokenizedCorpus:
+    """Gets the tokenizer that a config asks for, and cuts the training and validation split into blocks.
 
     Raises:
+        ConfigError, HubError: see `get_tokenizer`.
         DataError: the training split is smaller than one block, or a total does not close.
     """
+    tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint)
     packed: dict[str, PackedDocuments] = {}
     receipt = {name: value for name, value in corpus.receipt.items() if name not in corpus.splits}
     for split in ("train", "validation"):
@@ -191,12 +214,13 @@ def tokenize_corpus(
                 f"less than one block of {block_size:,}. Set a smaller --data.block_size, or give more text."
             )
         receipt[split] = split_receipt(corpus.receipt[split], counts, packed[split])
-    return packed, receipt
+    hashes = {"corpus": corpus.fingerprint, "tokenizer": tokenizer_hash(tokenizer)}
+    return TokenizedCorpus(tokenizer, packed["train"], packed["validation"], receipt, hashes)
 
 
 def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool) -> None:
-    bos, eos, unk = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id
-    prefix = [] if bos is None else [bos]
+    eos, unk = tokenizer.eos_token_id, tokenizer.unk_token_id
+    bos = eos if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     streams: list[np.ndarray] = []
     byte_streams: list[np.ndarray] = []
     lengths: list[int] = []
@@ -205,6 +229,7 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
+            split_special_tokens=True,  # a document may spell <|eos|> without ending
             return_attention_mask=False,
             return_token_type_ids=False,
             return_offsets_mapping=with_bytes,
@@ -212,23 +237,23 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
         )
         stream: list[int] = []
         for text, ids in zip(texts, encoded["input_ids"], strict=True):
-            stream += [*prefix, *ids, eos]
-            lengths.append(len(prefix) + len(ids) + 1)
+            stream += [bos, *ids, eos]
+            lengths.append(len(ids) + 2)
             text_bytes += len(text) if text.isascii() else len(text.encode())
         streams.append(np.asarray(stream, dtype=np.int32))
         if unk is not None and unk not in (bos, eos):
             unknown += int((streams[-1] == unk).sum())
         if with_bytes:
             for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
-                byte_streams.append(_token_bytes(text, offsets, bool(prefix)))
+                byte_streams.append(_token_bytes(text, offsets))
     tokens_N = np.concatenate(streams)
     starts_D = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64)
     counts = {
         "documents": len(lengths),
         "bytes": text_bytes,
-        "bos_tokens": len(prefix) * len(lengths),
-        "eos_tokens": len(lengths),
-        "text_tokens": sum(lengths) - (len(prefix) + 1) * len(lengths),
+        "bos_tokens": int((tokens_N[starts_D] == bos).sum()),
+        "eos_tokens": int((tokens_N == eos).sum()) - (len(lengths) if bos == eos else 0),
+        "text_tokens": sum(lengths) - 2 * len(lengths),
         "unknown_tokens": unknown,
         "tokens": len(tokens_N),
     }
@@ -242,7 +267,7 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
     (aside / "counts.json").write_text(json.dumps(counts))
 
 
-def _token_bytes(text: str, offsets: list[tuple[int, int]], has_bos: bool) -> np.ndarray:
+def _token_bytes(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:
     """UTF-8 bytes of text up to the end of each token, minus those up to the end of the one before.
 
     Blanks that a tokenizer leaves between its tokens count for the next token, those at the end for the last one, so
@@ -256,7 +281,7 @@ def _token_bytes(text: str, offsets: list[tuple[int, int]], has_bos: bool) -> np
         widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)
         ends = np.concatenate(([0], np.cumsum(widths)))[ends]
     counts = np.diff(ends, prepend=0)
-    return np.concatenate(([0] * has_bos, counts, [0])).astype(np.int32)
+    return np.concatenate(([0], counts, [0])).astype(np.int32)
 
 
 def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:

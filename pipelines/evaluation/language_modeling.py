@@ -12,7 +12,7 @@ from pipelines.models.ngram import KneserNeyModel
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from pipelines.data.packing import PackedDocuments
+    from pipelines.data.packing import PackedDocuments, TrainingBlocks
     from pipelines.sections import LanguageModelEvaluationConfig
     from pipelines.training.objectives import CausalLanguageModeling
 
@@ -75,21 +75,26 @@ def language_model_metrics(nats: float, tokens: int, target_bytes: int) -> dict[
 
 
 def ngram_baseline(
-    train: "PackedDocuments",
-    consumed_blocks: np.ndarray,
-    validation: "PackedDocuments",
-    vocab_size: int,
-    order: int,
-    max_blocks: int | None = None,
-) -> tuple[dict[str, float], KneserNeyModel]:
+    run: "TrainingBlocks", validation: "PackedDocuments", vocab_size: int, config: "LanguageModelEvaluationConfig"
+) -> tuple[dict[str, float], KneserNeyModel | None]:
     """Kneser-Ney n-gram model on exactly the tokens a run consumed, scored on exactly the positions it is scored on.
+
+    Args:
+        run: the rows of the whole run; a block seen in several epochs counts once.
+        validation: the split to score.
+        vocab_size: entries of the model's vocabulary.
+        config: order (None: no baseline) and max_blocks.
 
     Returns:
         (metrics, model): metrics named baseline_kneser_ney_<order>gram_<metric>, and the fitted model.
     """
+    order = config.ngram_order
+    if order is None:
+        return {}, None
     started = time.perf_counter()
-    model = KneserNeyModel.fit(*train.segments(consumed_blocks), vocab_size=vocab_size, order=order)
-    blocks = len(validation) if max_blocks is None else min(max_blocks, len(validation))
+    seen = np.flatnonzero(run.order.consumed(run.last_place))
+    model = KneserNeyModel.fit(*run.documents.segments(seen), vocab_size=vocab_size, order=order)
+    blocks = len(validation) if config.max_blocks is None else min(config.max_blocks, len(validation))
     log_probabilities = model.log_probabilities(*validation.segments(np.arange(blocks)))
     scored = log_probabilities[~np.isnan(log_probabilities)]
     metrics = language_model_metrics(-float(scored.sum()), len(scored), validation.target_bytes(blocks))

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from pipelines.sections import ModelConfig
 
-ISOLATION_TOLERANCE = (
-    1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
-)
+PROBE_TOLERANCE = 1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
 
 
 def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":
@@ -42,19 +40,30 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
             lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options),
         )
         _check(model_config, block_size, config.attn_implementation)
-        model = load_pretrained(
+        model, loading = load_pretrained(
             "model",
             "model.name",
             name,
             lambda offline: _with_attention(
                 config.attn_implementation,
                 lambda attention: AutoModelForCausalLM.from_pretrained(
-                    name, dtype="float32", use_safetensors=True, local_files_only=offline, **attention, **options
+                    name,
+                    dtype="float32",
+                    use_safetensors=True,
+                    local_files_only=offline,
+                    output_loading_info=True,
+                    **attention,
+                    **options,
                 ),
             ),
         )
-        if len(tokenizer) > model.config.vocab_size:
-            model.resize_token_embeddings(len(tokenizer))
+        if loading["missing_keys"]:
+            raise ConfigError(
+                f"The checkpoint {name} lacks weights of a causal language model, such as "
+                f"{sorted(loading['missing_keys'])[0]!r}; they would be drawn at random. Has it another head?"
+            )
+        if vocabulary_size(tokenizer) > model.config.vocab_size:
+            model.resize_token_embeddings(vocabulary_size(tokenizer))
     else:
         model_config = _config_from_scratch(config, tokenizer, block_size)
         _check(model_config, block_size, config.attn_implementation)
@@ -66,11 +75,22 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
     return model
 
 
-def _with_attention(attn_implementation: str, build: Any) -> "PreTrainedModel":
+def vocabulary_size(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Rows an embedding table needs for a tokenizer: its highest id plus one, which may be more than its entries."""
+    return max(tokenizer.get_vocab().values()) + 1
+
+
+def _with_attention(attn_implementation: str, build: Any) -> Any:
+    import torch
+
+    if attn_implementation == "flex_attention" and not torch.cuda.is_available():
+        raise ConfigError("model.attn_implementation flex_attention has no backward pass on a CPU. Use sdpa or eager.")
     try:
         return build({"attn_implementation": attn_implementation})
     except (ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
+        if "attention" not in reason.lower() and attn_implementation not in reason:
+            raise
         raise ConfigError(
             f"model.attn_implementation is {attn_implementation!r}, which this model or machine does not have: "
             f"{reason} Try --model.attn_implementation sdpa or eager."
@@ -100,14 +120,15 @@ def _config_from_scratch(
         hint = did_you_mean(str(model_type), CONFIG_MAPPING.keys()) if model_type else ""
         raise ConfigError(f"model.config.model_type is {model_type!r}, which transformers does not know.{hint}")
     stated_vocab_size = values.get("vocab_size")
-    if stated_vocab_size is not None and stated_vocab_size < len(tokenizer):
+    needed = vocabulary_size(tokenizer)
+    if isinstance(stated_vocab_size, int) and stated_vocab_size < needed:
         raise ConfigError(
-            f"model.config.vocab_size is {stated_vocab_size}, but the tokenizer has {len(tokenizer)} entries: "
-            f"its ids would not fit. Leave vocab_size out, or set at least {len(tokenizer)}."
+            f"model.config.vocab_size is {stated_vocab_size}, but the tokenizer has {needed} entries: "
+            f"its ids would not fit. Leave vocab_size out, or set at least {needed}."
         )
     defaults = CONFIG_MAPPING[model_type]()
     filled = {
-        "vocab_size": len(tokenizer),
+        "vocab_size": needed,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -119,7 +140,7 @@ def _config_from_scratch(
         if isinstance(getattr(defaults, name, None), int):
             filled[name] = tokenizer.eos_token_id
     unknown = [name for name in values if not hasattr(defaults, name) and name not in _NOT_ATTRIBUTES]
-    if unknown:
+    if unknown and isinstance(config.config, Mapping):  # published config.json files carry keys that are no settings
         hint = did_you_mean(unknown[0], set(vars(defaults)) | set(defaults.attribute_map))
         raise ConfigError(f"model.config.{unknown[0]} is no setting of a {model_type} config.{hint}")
     try:
@@ -138,6 +159,8 @@ def _read_config_file(path: Path) -> dict[str, Any]:
     path = path / "config.json" if path.is_dir() else path
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}")
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.config is {str(path)!r}, which cannot be read as a config.json: {error}") from None
     for name in ("architectures", "transformers_version", "dtype", "torch_dtype", "vocab_size"):
@@ -160,35 +183,53 @@ def _check(model_config: "PreTrainedConfig", block_size: int, attn_implementatio
         )
 
 
-def require_isolation(model: "PreTrainedModel") -> float:
-    """Measures that packed documents do not see each other in this very model; the largest difference of a logit.
+def check_attention(model: "PreTrainedModel", isolate_documents: bool) -> dict[str, float]:
+    """Measures in this very model that no position sees a later one, and that packed documents do not see each other.
 
-    Two short documents are computed packed and separately, without gradients, in eval mode.
+    Without gradients, in eval mode, on the CPU: two short documents are computed packed, separately, and with the last
+    token changed.
+
+    Returns:
+        The largest difference of a logit: `future`, and `isolation` if isolate_documents.
 
     Raises:
-        ConfigError: they do see each other.
+        ConfigError: the model sees what it must not, or cannot compute.
     """
     import torch
 
     was_training, generator = model.training, torch.Generator().manual_seed(0)
     model.eval()
-    ids_T = torch.randint(0, model.config.vocab_size, (1, 11), generator=generator).to(model.device)
-    positions_T = torch.tensor([[*range(5), *range(6)]], device=model.device)
+    half = min(5, (getattr(model.config, "max_position_embeddings", None) or 10) // 2)
+    ids_T = torch.randint(0, model.config.vocab_size, (1, 2 * half), generator=generator)
+    changed_T = ids_T.clone()
+    changed_T[0, -1] = (ids_T[0, -1] + 1) % model.config.vocab_size
+    positions_T = torch.arange(half).repeat(2)[None]
     try:
         with torch.no_grad():
+            plain, changed = (
+                model(input_ids=ids, use_cache=False).logits[:, :-1].float() for ids in (ids_T, changed_T)
+            )
             packed = model(input_ids=ids_T, position_ids=positions_T, use_cache=False).logits.float()
-            alone = [model(input_ids=part, use_cache=False).logits.float() for part in (ids_T[:, :5], ids_T[:, 5:])]
-    except RuntimeError as error:
+            alone = [model(input_ids=part, use_cache=False).logits.float() for part in ids_T.split(half, dim=1)]
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
         raise ConfigError(f"The {model.config.model_type} model cannot compute a forward pass: {error}") from None
     model.train(was_training)
-    difference = float((packed - torch.cat(alone, dim=1)).abs().max())
-    if not difference <= ISOLATION_TOLERANCE:
+    name = f"a {model.config.model_type} model with {model.config._attn_implementation} attention"
+    differences = {"future": float((plain - changed).abs().max())}
+    if not differences["future"] <= PROBE_TOLERANCE:
         raise ConfigError(
-            f"In a {model.config.model_type} model with {model.config._attn_implementation} attention, packed "
-            f"documents see each other: a logit differs by {difference:.3g} between packed and separate documents. "
-            "Take a model from docs/models.md, or accept the leak with --data.isolate_documents false."
+            f"In {name}, positions see later ones: a logit changes by {differences['future']:.3g} with the last token, "
+            "so what is to be predicted would be in the input. Take a decoder, or set is_decoder if its config has it."
         )
-    return difference
+    if isolate_documents:
+        differences["isolation"] = float((packed - torch.cat(alone, dim=1)).abs().max())
+        if not differences["isolation"] <= PROBE_TOLERANCE:
+            raise ConfigError(
+                f"In {name}, packed documents see each other: a logit differs by {differences['isolation']:.3g} "
+                "between packed and separate documents. Take a model from docs/models.md, or accept the leak with "
+                "--data.isolate_documents false."
+            )
+    return differences
 
 
 def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
@@ -201,7 +242,7 @@ def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
     }
 
 
-def training_flops_per_token(model: "PreTrainedModel", block_size: int) -> float:
+def counted_flops_per_token(model: "PreTrainedModel", block_size: int) -> float:
     """Floating-point operations of forward and backward pass per token of a block of block_size tokens.
 
     Counted by torch.utils.flop_counter on a copy without storage (meta device) with eager attention: every matrix
@@ -224,3 +265,16 @@ def training_flops_per_token(model: "PreTrainedModel", block_size: int) -> float
     with counter, torch.no_grad():
         skeleton(input_ids=ids_T, attention_mask=mask_TT, use_cache=False)
     return 3.0 * counter.get_total_flops() / block_size
+
+
+def training_flops_per_token(model: "PreTrainedModel", block_size: int) -> float:
+    """Floating-point operations of forward and backward pass per token, counted, or by formula where counting fails.
+
+    The formula is 6N + 12 L H Q T (Chowdhery et al. 2022, appendix B): N parameters without the input table.
+    """
+    try:
+        return counted_flops_per_token(model, block_size)
+    except Exception:  # a model that reads values of its inputs, or has no eager attention, cannot run without storage
+        counts, config = count_parameters(model), model.config
+        width = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
+        return 6.0 * (counts["total"] - counts["embedding"]) + 12.0 * width * block_size

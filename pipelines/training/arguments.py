@@ -69,4 +69,5 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
             tracker()  # says whether its package is installed
     except (ValueError, RuntimeError, AssertionError, ImportError) as error:
         raise ConfigError(f"training.report_to is {training.report_to!r}: {' '.join(str(error).split())}") from None
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: several would become torch.nn.DataParallel
     return arguments

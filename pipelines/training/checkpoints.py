@@ -50,25 +50,34 @@ def list_checkpoints(root: Path) -> list[Path]:
     return sorted(found, key=step_of, reverse=True)
 
 
-def newest_complete(root: Path) -> tuple[Path | None, list[str]]:
-    """The newest undamaged checkpoint, and a line for each newer one that was passed over.
+def newest_complete(root: Path) -> tuple[Path | None, dict[Path, str]]:
+    """The newest undamaged checkpoint, and the newer ones that are damaged, with the reason.
 
     Raises:
         CheckpointError: there are checkpoints, and every one is damaged.
     """
-    passed_over: list[str] = []
+    damaged: dict[Path, str] = {}
     for checkpoint in list_checkpoints(root):
         reason = damage(checkpoint)
         if reason is None:
-            return checkpoint, passed_over
-        passed_over.append(f"{checkpoint}: {reason}")
-    if passed_over:
+            return checkpoint, damaged
+        damaged[checkpoint] = reason
+    if damaged:
         raise CheckpointError(
             "Every checkpoint of this run is damaged: "
-            + "; ".join(passed_over)
+            + "; ".join(f"{checkpoint}: {reason}" for checkpoint, reason in damaged.items())
             + ". Start anew with --run.overwrite true, or restore the files."
         )
-    return None, passed_over
+    return None, damaged
+
+
+def set_aside(checkpoint: Path) -> Path:
+    """Renames a damaged checkpoint, so that it is neither resumed from nor counted among those to keep."""
+    aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(checkpoint, aside)
+    _sync(aside.parent)
+    return aside
 
 
 def rotate(root: Path, limit: int | None) -> None:

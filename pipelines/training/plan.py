@@ -24,6 +24,7 @@ class Plan:
     validation_tokens: int
     validation_blocks: int
     block_size: int
+    vocab_size: int
     processes: int
     per_device_train_batch_size: int
     gradient_accumulation_steps: int
@@ -62,13 +63,8 @@ def steps_and_rows(training: "TrainingConfig", blocks: int, processes: int) -> t
     is filled up with rows without targets.
 
     Raises:
-        ConfigError: a count that must be positive is not.
+        ConfigError: num_train_epochs is asked for and not above 0.
     """
-    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-        if getattr(training, name) < 1:
-            raise ConfigError(f"training.{name} must be at least 1, found {getattr(training, name)}.")
-    if training.max_steps is not None and training.max_steps < 1:
-        raise ConfigError(f"training.max_steps must be at least 1 or null, found {training.max_steps}.")
     if training.max_steps is None and training.num_train_epochs <= 0:
         raise ConfigError(f"training.num_train_epochs must be above 0, found {training.num_train_epochs}.")
     per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * processes
@@ -93,16 +89,37 @@ def interval(name: str, value: float, steps: int) -> int:
 
 def warmup(value: float, steps: int) -> int:
     """Warm-up steps; below 1 a share of all steps, as in TrainingArguments."""
-    if value < 0 or (value > 1 and value != int(value)):
-        raise ConfigError(f"training.warmup_steps must be 0 or more, found {value:g}.")
+    if value > 1 and value != int(value):
+        raise ConfigError(f"training.warmup_steps must be a whole number, or a share below 1; found {value:g}.")
     return math.ceil(steps * value) if value < 1 else int(value)
 
 
 def scheduler_kwargs(training: "TrainingConfig", steps: int) -> dict[str, Any]:
-    """lr_scheduler_kwargs with the decay of warmup_stable_decay filled in: the last fifth of the run."""
-    kwargs = dict(training.lr_scheduler_kwargs or {})
+    """lr_scheduler_kwargs; num_decay_steps of warmup_stable_decay may be a share of all steps, and is a fifth if unset.
+
+    Raises:
+        ConfigError: warm-up and decay are longer than the run, or the schedule takes no such argument.
+    """
+    import torch
+    from transformers import get_scheduler
+
+    kwargs, warmup_steps = dict(training.lr_scheduler_kwargs or {}), warmup(training.warmup_steps, steps)
     if training.lr_scheduler_type == "warmup_stable_decay":
-        kwargs.setdefault("num_decay_steps", max(1, steps // 5))
+        decay = kwargs.get("num_decay_steps", 0.2)
+        kwargs["num_decay_steps"] = round(steps * decay) if decay < 1 else int(decay)
+        if warmup_steps + kwargs["num_decay_steps"] > steps:
+            raise ConfigError(
+                f"training.warmup_steps ({warmup_steps}) and training.lr_scheduler_kwargs.num_decay_steps "
+                f"({kwargs['num_decay_steps']}) are together more than the {steps} steps of the run. A num_decay_steps "
+                "below 1 is a share of the run."
+            )
+    try:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        get_scheduler(training.lr_scheduler_type, optimizer, warmup_steps, steps, scheduler_specific_kwargs=kwargs)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"training.lr_scheduler_kwargs does not fit the schedule {training.lr_scheduler_type}: {error}."
+        ) from None
     return kwargs
 
 

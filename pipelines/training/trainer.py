@@ -4,9 +4,8 @@ import json
 import shutil
 import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +22,7 @@ from pipelines.training.optimizers import muon_with_adamw
 ACCOUNT = "account.json"
 SPIKE_WINDOW = 50  # optimizer steps whose median a loss is held against
 SPIKE_WARMUP = 20  # steps before the spike guard starts
+SPIKE_NATS = 1.0  # a spike is at least this far above the median: tiny losses of a memorized corpus vary by factors
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Account:
     """Token positions computed, padding included."""
     targets: int = 0
     """Supervised positions."""
+    recent_losses: list[float] = field(default_factory=list)
+    """Losses of the last SPIKE_WINDOW steps, which the guard holds a loss against."""
 
 
 class Objective(Protocol):
@@ -109,7 +111,6 @@ class ExactTrainer(Trainer):
         self.account = Account()
         self._step_started = 0.0
         self._step_loss = self._step_count = torch.zeros(())
-        self._recent_losses: deque[float] = deque(maxlen=SPIKE_WINDOW)
         self._last_logged = Account()
 
     # ------------------------------------------------------------ loss
@@ -157,9 +158,13 @@ class ExactTrainer(Trainer):
     def _guard(self, loss: float, grad_norm: float) -> None:
         step = self.state.global_step + 1
         finite = loss == loss and abs(loss) != float("inf") and grad_norm == grad_norm and grad_norm != float("inf")
-        median = statistics.median(self._recent_losses) if len(self._recent_losses) >= SPIKE_WARMUP else None
-        if finite and (self.max_loss_spike is None or median is None or loss <= self.max_loss_spike * median):
-            self._recent_losses.append(loss)
+        recent = self.account.recent_losses
+        median = statistics.median(recent) if len(recent) >= SPIKE_WARMUP else None
+        limit = float("inf")
+        if self.max_loss_spike is not None and median is not None:
+            limit = max(self.max_loss_spike * median, median + SPIKE_NATS)
+        if finite and loss <= limit:
+            self.account.recent_losses = [*recent, loss][-SPIKE_WINDOW:]
             return
         saved = checkpoints.list_checkpoints(self.checkpoint_root)
         last_good = f"The last good checkpoint is {saved[0]}." if saved else "There is no checkpoint yet."
@@ -226,11 +231,12 @@ class ExactTrainer(Trainer):
     def _maybe_log_save_evaluate(
         self, tr_loss: Any, grad_norm: Any, model: Any, trial: Any, *args: Any, **kwargs: Any
     ) -> None:
-        """Trainer's, but the checkpoint comes before the evaluation, which may run out of memory."""
-        if self.control.should_save:
-            self._save_checkpoint(model, trial)
-            self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+        """Trainer's, but in the order log, save, evaluate: evaluation may run out of memory."""
+        evaluate, self.control.should_evaluate = self.control.should_evaluate, False
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
+        if evaluate:
+            self.control.should_evaluate = True
+            super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trainer's train, with the account of the checkpoint restored too."""
@@ -266,6 +272,9 @@ class _StopOnRequest(TrainerCallback):
 
     def __init__(self, trainer: ExactTrainer) -> None:
         self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.compute_steps(args, state.max_steps)  # a checkpoint brings the intervals that it was written with
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         self.trainer.finish_step()

@@ -1,0 +1,284 @@
+"""The run folder: found or made, locked, compared with the run it holds, and written so that a crash tears nothing."""
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.config import config_to_dict, config_to_yaml, default_run_name, flatten
+from pipelines.errors import CheckpointError, ConfigError
+from pipelines.run import is_first_process, say
+
+# Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
+# The batch is compared as a whole (rows per step), by take_run_folder; every key of `evaluation` may change too.
+RESUMABLE_KEYS = {
+    "run.threads",
+    "training.max_steps",
+    "training.num_train_epochs",
+    "training.per_device_train_batch_size",
+    "training.per_device_eval_batch_size",
+    "training.gradient_accumulation_steps",
+    "training.activation_checkpointing",
+    "training.logging_steps",
+    "training.eval_strategy",
+    "training.eval_steps",
+    "training.save_steps",
+    "training.save_total_limit",
+    "training.report_to",
+    "training.run_name",
+    "training.dataloader_num_workers",
+    "training.max_loss_spike",
+}
+
+
+class RunFolder:
+    """A run folder that this process holds the lock of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self._lock: int | None = None
+
+    @property
+    def finished(self) -> bool:
+        """metrics.json is the last file a run writes; a damaged one counts as none, and is made again."""
+        try:
+            return isinstance(self.read_json("metrics.json"), dict)
+        except CheckpointError:
+            return False
+
+    def read_json(self, name: str, *keys: str) -> Any:
+        """Content of a JSON file of the folder, which must be a map with the given keys if any are given.
+
+        Raises:
+            CheckpointError: it cannot be read, or lacks a key.
+        """
+        try:
+            content = json.loads((self.path / name).read_text(encoding="utf-8"))
+            missing = [key for key in keys if key not in content]
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.path / name} cannot be read: {error}. Start anew with --run.overwrite true."
+            ) from None
+        if missing:
+            raise CheckpointError(
+                f"{self.path / name} has no {missing[0]!r}: another version of Plumbline wrote it, or it was changed. "
+                "Start anew with --run.overwrite true."
+            )
+        return content
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes a JSON file that is complete or absent. Figures that are not finite are refused (ValueError)."""
+        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file aside, syncs it, and renames it into its place."""
+        aside = self.path / f".{name}"
+        with aside.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, self.path / name)
+
+    def append_metrics(self, event: dict[str, Any]) -> None:
+        """Adds one line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(event) + "\n")
+
+    def metrics_log(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line torn by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        events = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                break
+        return events
+
+    def rewind_metrics(self, step: int, last_step: int) -> None:
+        """Drops the events that will be logged again: those after `step`, and the evaluation of the last step."""
+        events = [
+            event
+            for event in self.metrics_log()
+            if event["step"] <= step and not (event["step"] == last_step and "eval_loss" in event)
+        ]
+        self.write_text("metrics.jsonl", "".join(json.dumps(event) + "\n" for event in events))
+
+    def unlock(self) -> None:
+        """Lets go of the folder; the end of the process does so too."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def clear(self) -> None:
+        """Deletes all that is in the folder."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+    def lock(self) -> None:
+        """Holds the folder for this process until `unlock`, or until it ends.
+
+        Raises:
+            ConfigError: another process holds it.
+        """
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_WRONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.unlock()
+            raise ConfigError(
+                f"Another process is running in {self.path}. Wait for it, or name another folder with --run.dir."
+            ) from None
+
+
+def find_run_folder(config: Any, recipe: str) -> RunFolder:
+    """The run folder of a config, checked but not made: a run that fails its checks leaves nothing behind.
+
+    Raises:
+        ConfigError: the folder cannot be written, or holds something else, or a run of another config.
+    """
+    path = (
+        Path(config.run.dir).expanduser() if config.run.dir else Path("runs") / Path(recipe).stem / default_run_name()
+    )
+    existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        what = "is a file" if not existing.is_dir() else "cannot be written to"
+        raise ConfigError(f"The run folder {path} cannot be made: {existing} {what}. Name another with --run.dir.")
+    folder = RunFolder(path)
+    if not path.exists() or all(entry.name == ".lock" for entry in path.iterdir()):
+        return folder
+    saved = path / "config.yaml"
+    if not saved.is_file():  # also with run.overwrite, which deletes runs and nothing else
+        raise ConfigError(
+            f"{path} is not empty and holds no config.yaml: it is no run folder. Name another with --run.dir."
+        )
+    if not config.run.overwrite:
+        refuse_other_config(config, saved)
+    return folder
+
+
+def refuse_other_config(config: Any, saved: Path) -> None:
+    """Compares a config with the one a run folder was made with.
+
+    Raises:
+        ConfigError: a key differs that must not.
+    """
+    before = dict(flatten(_read_config(saved)))
+    now = dict(flatten(config_to_dict(config)))
+    changed = sorted(
+        key for key in before.keys() | now.keys() if not _may_change(key) and before.get(key) != now.get(key)
+    )
+    if changed:
+        lines = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed)
+        raise ConfigError(
+            f"{saved.parent} holds a run of another config ({lines}). Go on with the same config, name another "
+            "folder with --run.dir, or start anew with --run.overwrite true."
+        )
+
+
+def _may_change(key: str) -> bool:
+    return key in RESUMABLE_KEYS or key.startswith("evaluation.")
+
+
+def _read_config(saved: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(saved.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{saved} cannot be read: {error}. Start anew with --run.overwrite true.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{saved} holds no config. Start anew with --run.overwrite true.")
+    return values
+
+
+def report_if_finished(folder: RunFolder, config: Any) -> bool:
+    """Whether the folder holds this run, finished, with nothing more asked for; if so, prints its result."""
+    if config.run.overwrite or not folder.finished:
+        return False
+    before, now = (
+        dict(flatten(values)) for values in (_read_config(folder.path / "config.yaml"), config_to_dict(config))
+    )
+    asked = ("training.max_steps", "training.num_train_epochs", "evaluation.")
+    if any(before.get(key) != value for key, value in now.items() if key.startswith(asked)):
+        return False
+    say(f"This run is finished. To train anew: --run.overwrite true, or another --run.dir. {folder.path}")
+    print_result(folder, folder.read_json("metrics.json"))
+    return True
+
+
+def print_result(folder: RunFolder, metrics: dict[str, float]) -> None:
+    """The figures that matter, on standard output of the first process."""
+    if is_first_process():
+        for name, value in metrics.items():
+            if name.endswith(("bits_per_byte", "_loss", "_mfu", "_per_second")):
+                print(f"{name:<44} {value:,.4f}")
+        print(f"model  {folder.model}\nreport {folder.path / 'report.html'}")
+
+
+def take_run_folder(folder: RunFolder, config: Any, plan: dict[str, Any], data: dict[str, Any]) -> None:
+    """Makes and locks the folder, and compares it with the run it may hold, before anything in it is changed.
+
+    Args:
+        folder: as found.
+        config: the resolved config.
+        plan: content of plan.json.
+        data: content hashes of what the run learns from.
+
+    Raises:
+        ConfigError: another process holds it; rows of a step or data differ from the run's; fewer steps than it had.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.lock()
+        if config.run.overwrite:
+            folder.clear()
+        folder.checkpoints.mkdir(exist_ok=True)
+        shutil.rmtree(folder.checkpoints / ".incomplete", ignore_errors=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."
+        ) from None
+    if (folder.path / "plan.json").is_file():
+        before = folder.read_json("plan.json", "rows_per_step", "steps")
+        if before["rows_per_step"] != plan["rows_per_step"]:
+            raise ConfigError(
+                f"A step of the run in {folder.path} has {before['rows_per_step']} rows, now it would have "
+                f"{plan['rows_per_step']}: processes x per_device_train_batch_size x gradient_accumulation_steps must "
+                "stay equal."
+            )
+        if plan["steps"] < before["steps"]:
+            raise ConfigError(
+                f"The run in {folder.path} was planned for {before['steps']} steps, now for {plan['steps']}: steps may "
+                "only grow, since the learning rates so far belong to the longer schedule. Set --training.max_steps "
+                f"{before['steps']} or more, or start anew with --run.overwrite true."
+            )
+    if (folder.path / "environment.json").is_file() and folder.read_json("environment.json", "data")["data"] != data:
+        raise ConfigError(
+            f"The data or tokenizer of the run in {folder.path} has changed since it was started. Restore it, name "
+            "another folder with --run.dir, or start anew with --run.overwrite true."
+        )
+
+
+def write_run_files(folder: RunFolder, config: Any, **files: dict[str, Any]) -> None:
+    """Writes config.yaml and the named JSON files; from here on the run is an unfinished one.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    try:
+        (folder.path / "metrics.json").unlink(missing_ok=True)
+        folder.write_text("config.yaml", config_to_yaml(config))
+        for name, content in files.items():
+            folder.write_json(f"{name}.json", content)
+    except OSError as error:
+        raise ConfigError(
+            f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."
+        ) from None
