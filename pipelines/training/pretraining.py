@@ -48,7 +48,8 @@ def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialSta
     transformers.logging.disable_progress_bar()
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     # Precision and compilation are the recipe's own choice: a launcher's setting must not be added to it in silence.
-    os.environ["ACCELERATE_MIXED_PRECISION"] = os.environ["ACCELERATE_DYNAMO_BACKEND"] = "no"
+    for name in {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} & os.environ.keys():
+        os.environ[name] = "no"
     state = PartialState(cpu=not has_gpu, **WAIT)
     threads = hardware.use_cpu_threads(run.threads)
     if state.is_main_process and not has_gpu:
