@@ -22,7 +22,7 @@ def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
 TWO_PROCESSES = ("--config_file", str(REPOSITORY / "accelerate_config.yaml"), "--num_processes", "2")
 
 
-# Muon orthogonalizes in bfloat16, which magnifies the rounding of a sum in another order to 1e-4 in the loss (measured).
+# Muon orthogonalizes in bfloat16, which magnifies the rounding of sums in another order to 1e-4 in the loss (measured).
 ADAMW = ("--training.optim", "adamw_torch_fused", "--training.learning_rate", "1e-3")
 
 
