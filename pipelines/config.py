@@ -111,8 +111,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _build_parser(config_class: type, recipe: str) -> tuple[ArgumentParser, list[str]]:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     name = Path(recipe).stem
-    description = (sys.modules[config_class.__module__].__doc__ or "").strip()
-    parser = ArgumentParser(prog=f"{name}.py", description=description, exit_on_error=False)
+    description = (sys.modules[config_class.__module__].__doc__ or "").strip().split("\n")[0]
+    usage = f"{name}.py [--config FILE ...] [--SECTION.KEY VALUE ...]"
+    parser = ArgumentParser(prog=f"{name}.py", usage=usage, description=description, exit_on_error=False)
     parser.add_argument("--config", action="append", metavar="FILE", help="YAML file; may be repeated, later wins.")
     parser.add_argument("--print_config", action="store_true", help="Print the whole resolved config and exit.")
     sections = []
@@ -289,6 +290,9 @@ def _flag_layer(flags: list[str], known: set[str]) -> dict[str, Any]:
             continue
         key = next((name for name in maps if key.startswith(name + ".")), key)
         _refuse_unknown(key, known, "The command line")
+        if key not in known:
+            example = min(name for name in known if name.startswith(f"{key}."))
+            raise ConfigError(f"The command line: {key!r} is a section. Set its keys one by one, such as --{example}.")
         following = flags[position + 1] if position + 1 < len(flags) else None
         stated[key] = None if (value if separator else following) == "null" else flag
     return stated

@@ -130,6 +130,7 @@ def test_a_choice_replaces_the_default_one(flags: list[str], kept: str, dropped:
         (["--training.seed", "-1"], ["training.seed must be at least 0"]),
         (["--evaluation.max_blocks", "-1"], ["evaluation.max_blocks must be at least 1"]),
         (["--evaluation.temperature", "0"], ["evaluation.temperature"]),
+        (["--data", "my.yaml"], ["'data' is a section", "--data."]),
         (["stray"], ["unrecognized arguments: stray"]),
     ],
 )

@@ -90,7 +90,7 @@ def _with_attention(attn_implementation: str, build: Any) -> Any:
     except (ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         if "attention" not in reason.lower() and attn_implementation not in reason:
-            raise
+            raise ConfigError(f"transformers cannot build this model: {reason}") from None
         raise ConfigError(
             f"model.attn_implementation is {attn_implementation!r}, which this model or machine does not have: "
             f"{reason} Try --model.attn_implementation sdpa or eager."

@@ -88,7 +88,8 @@ def start_run(
     state.wait_for_everyone()
     say(
         f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; "
-        f"{plan.train_documents:,} documents = {plan.train_tokens:,} tokens = "
+        f"{plan.train_documents:,} documents = {plan.train_tokens:,} tokens "
+        f"({receipt['train']['tokens']['bytes_per_token']:.2f} bytes each) = "
         f"{plan.train_blocks:,} blocks of {plan.block_size}\n"
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
         f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
