@@ -20,6 +20,8 @@ Schedule = Literal[
 
 @dataclass
 class RunConfig:
+    """run: where the run goes, and what it may use of the machine."""
+
     dir: str | None = None
     """Run folder. Default: runs/<recipe>/<name of the config file>."""
     overwrite: bool = False
@@ -30,6 +32,8 @@ class RunConfig:
 
 @dataclass
 class DataFiles:
+    """data.files: local files, a path or several for each split."""
+
     train: str | list[str] | None = None
     """Path or paths, globs too: json, jsonl, csv, tsv, parquet, txt, arrow; also with .gz, .zst, .bz2 or .xz."""
     validation: str | list[str] | None = None
@@ -40,6 +44,8 @@ class DataFiles:
 
 @dataclass
 class DataConfig:
+    """data: the text, its splits and its blocks (docs/data_cards.md)."""
+
     card: str | None = None
     """Data card: the name of a folder in data_cards/, or the path of such a folder."""
     name: str | None = None
@@ -69,6 +75,8 @@ class DataConfig:
 
 @dataclass
 class TokenizerConfig:
+    """tokenizer: one to load, or one to train on the training split."""
+
     name: str | None = None
     """Existing tokenizer: local folder or Hub id. Default: the checkpoint's own, if model.name is set."""
     revision: str | None = None
@@ -81,6 +89,8 @@ class TokenizerConfig:
 
 @dataclass
 class ModelConfig:
+    """model: a size, a config or a checkpoint (docs/models.md)."""
+
     preset: str | None = None
     """Named size, from scratch: see pipelines/models/presets.py."""
     name: str | None = None
@@ -95,7 +105,7 @@ class ModelConfig:
 
 @dataclass
 class TrainingConfig:
-    """Names, units and meanings are those of transformers.TrainingArguments."""
+    """training: names, units and meanings of transformers.TrainingArguments."""
 
     max_steps: int | None = None
     """Optimizer steps. Default: as many as num_train_epochs asks for."""
@@ -159,7 +169,7 @@ class TrainingConfig:
 
 @dataclass
 class PretrainingConfig(TrainingConfig):
-    """TrainingArguments with the defaults that training from scratch wants."""
+    """training: names, units and meanings of transformers.TrainingArguments, with defaults for pretraining."""
 
     learning_rate: float = 1e-3
     """Peak learning rate."""
@@ -175,6 +185,8 @@ class PretrainingConfig(TrainingConfig):
 
 @dataclass
 class LanguageModelEvaluationConfig:
+    """evaluation: what is measured at the end, and the baseline beside it."""
+
     max_blocks: int | None = None
     """Evaluate on the first so many blocks of the validation split. Default: all."""
     ngram_order: int | None = 5
