@@ -38,6 +38,7 @@ LABELS = {
     "time_estimate_seconds": "Time estimate",
     "tokens_per_step": "Positions in a step",
     "total_tokens": "Positions, all steps",
+    "vocab_size": "Vocabulary",
 }
 NO_BREAK = "\N{NO-BREAK SPACE}"
 # What matplotlib writes for each colour of the page's style sheet, which decides between light and dark.

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.config import config_to_dict, config_to_yaml, default_run_name, flatten
+from pipelines.config import config_to_dict, config_to_yaml, default_run_name
+from pipelines.config_rules import flatten
 from pipelines.errors import CheckpointError, ConfigError
 from pipelines.run import is_first_process, say
 

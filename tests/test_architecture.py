@@ -4,15 +4,16 @@ import ast
 
 from conftest import RECIPES, REPOSITORY
 
-GROUND = {"config", "sections", "errors", "run", "run_folder", "environment", "hub"}
+GROUND = {"config", "config_rules", "sections", "errors", "run", "run_folder", "environment", "hub"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
 ALLOWED = {
     "errors": set(),
     "sections": set(),
     "hub": {"errors"},
-    "config": {"errors", "sections"},
+    "config": {"config_rules", "errors"},
+    "config_rules": {"errors", "sections"},
     "run": {"config", "errors"},
-    "run_folder": {"config", "errors", "run"},
+    "run_folder": {"config", "config_rules", "errors", "run"},
     "environment": {"run"},
     "data": GROUND,
     "models": GROUND,

@@ -8,14 +8,8 @@ import pytest
 import yaml
 from conftest import RECIPES
 
-from pipelines.config import (
-    OWNED_FIELDS,
-    config_to_dict,
-    config_to_yaml,
-    flatten,
-    parse_config,
-    training_argument_names,
-)
+from pipelines.config import config_to_dict, config_to_yaml, parse_config
+from pipelines.config_rules import OWNED_FIELDS, flatten, training_argument_names
 from pipelines.errors import ConfigError
 from pipelines.sections import RANGES, PretrainingConfig, TrainingConfig
 from pipelines.training.arguments import OWN_FIELDS

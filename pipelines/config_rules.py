@@ -1,0 +1,157 @@
+"""Rules that no type can state: alternatives, ranges, and which fields of TrainingArguments may be passed on."""
+
+import ast
+import dataclasses
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ConfigError, did_you_mean
+from pipelines.sections import RANGES
+
+# Stating one of these keys unsets the others where an earlier layer stated them, so that
+# `--data.files.train my.txt` replaces the data card of default.yaml. Two in one layer are an error.
+ALTERNATIVES = (
+    ("data.card", "data.name", "data.files"),
+    ("model.preset", "model.name", "model.config"),
+    ("tokenizer.name", "tokenizer.vocab_size"),
+    ("model.name", "tokenizer.vocab_size"),  # a checkpoint brings its own tokenizer
+)
+# Stating the first key unsets the second where an earlier layer stated it: it was meant for the earlier value.
+DEPENDENTS = (("training.lr_scheduler_type", "training.lr_scheduler_kwargs"),)
+
+
+def drop_alternatives(merged: dict[str, Any], stated: Mapping[str, Any]) -> None:
+    """Unsets, in earlier layers (nested), the alternatives to what a later layer (dotted keys) states."""
+    for group in ALTERNATIVES:
+        chosen = {member for member in group if _states(stated, member)}
+        for member in set(group) - chosen if chosen else ():
+            _unset(merged, member)
+    for key, dependent in DEPENDENTS:
+        if _states(stated, key):
+            _unset(merged, dependent)
+
+
+def _unset(merged: dict[str, Any], key: str) -> None:
+    section, name = key.split(".")
+    merged.get(section, {}).pop(name, None)
+
+
+def _states(values: Mapping[str, Any], member: str) -> bool:
+    return any(value is not None and (key == member or key.startswith(member + ".")) for key, value in values.items())
+
+
+def refuse_two(group: tuple[str, ...], values: Mapping[str, Any], source: str) -> None:
+    """Raises ConfigError if `values` (dotted keys) states two members of a group of alternatives."""
+    chosen = [member for member in group if _states(values, member)]
+    if len(chosen) > 1:
+        raise ConfigError(
+            f"{capitalized(source)} states {' and '.join(chosen)}: they exclude each other. "
+            "Keep one, set the others to null."
+        )
+
+
+_EVALUATION = "evaluation is Plumbline's own and keeps no logits"
+_PUBLISHING = "runs are not pushed while they train; upload the model folder with `hf upload`"
+# Fields of TrainingArguments that Plumbline sets itself or makes meaningless, and why or where its own setting is.
+OWNED_FIELDS = {
+    "output_dir": "it is the run folder: --run.dir",
+    "use_cpu": "the recipe sees whether there is a GPU",
+    "remove_unused_columns": "batches are made by Plumbline's own collators",
+    "label_smoothing_factor": "the loss is the exact negative log-likelihood",
+    "use_liger_kernel": "the loss is Plumbline's own",
+    "average_tokens_across_devices": "the loss always is",
+    "load_best_model_at_end": "the final weights are evaluated and saved",
+    "metric_for_best_model": "the final weights are evaluated and saved",
+    "greater_is_better": "the final weights are evaluated and saved",
+    "resume_from_checkpoint": "the same command resumes by itself",
+    "ignore_data_skip": "it would train twice on the same blocks",
+    "dataloader_drop_last": "no block is dropped",
+    "train_sampling_strategy": "the order is drawn from training.seed",
+    "length_column_name": "the order is drawn from training.seed",
+    "data_seed": "the order is drawn from training.seed",
+    "auto_find_batch_size": "it would change the batch in the middle of a run",
+    "save_strategy": "checkpoints are set by training.save_steps",
+    "save_only_model": "the run could not be resumed",
+    "logging_nan_inf_filter": "a loss that is not finite stops the run",
+    "disable_tqdm": "the progress bar shows on a terminal and nowhere else",
+    "full_determinism": "resume is bitwise exact without it",
+    "gradient_checkpointing": "it is --training.activation_checkpointing",
+    "fp16": "use training.bf16",
+    "bf16_full_eval": "evaluation has the precision of training",
+    "fp16_full_eval": "evaluation has the precision of training",
+    "prediction_loss_only": _EVALUATION,
+    "eval_accumulation_steps": _EVALUATION,
+    "batch_eval_metrics": _EVALUATION,
+    "include_for_metrics": _EVALUATION,
+    "push_to_hub": _PUBLISHING,
+    "hub_model_id": _PUBLISHING,
+    "hub_strategy": _PUBLISHING,
+    "hub_token": "no token belongs into a config; log in with `hf auth login` or set HF_TOKEN",
+    "accelerator_config": "batches are split by Plumbline's own order",
+    "enable_jit_checkpoint": "SIGTERM always writes a checkpoint",
+    "ddp_timeout": "processes wait two hours for each other",
+    "parallelism_config": "only data parallelism is supported",
+    "deepspeed": "use an accelerate config file",
+    "fsdp": "use an accelerate config file",
+    "fsdp_config": "use an accelerate config file",
+}
+
+
+def check_ranges(config: Any) -> None:
+    """Raises ConfigError for a value outside its range in sections.RANGES."""
+    for key, value in flatten(dataclasses.asdict(config)):
+        low, high = RANGES.get(key, (None, None))
+        if value is None or not isinstance(value, int | float):
+            continue
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            limits = [
+                f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
+            ]
+            raise ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}.")
+
+
+def check_training_extra(config: Any) -> None:
+    """Raises ConfigError for a key of training.extra that is no field, has its own key, or would have no effect."""
+    extra = config.training.extra if hasattr(config, "training") else {}
+    curated = {field.name for field in dataclasses.fields(config.training)} if extra else set()
+    for name in extra:
+        if name in curated:
+            raise ConfigError(f"training.extra.{name} has a key of its own: --training.{name}")
+        if name in OWNED_FIELDS:
+            raise ConfigError(f"training.extra.{name} cannot be set: {OWNED_FIELDS[name]}.")
+        if name not in training_argument_names():
+            hint = did_you_mean(name, training_argument_names())
+            raise ConfigError(f"training.extra.{name} is no field of transformers.TrainingArguments.{hint}")
+
+
+def training_argument_names() -> set[str]:
+    """Field names of the installed transformers.TrainingArguments, read from its source: importing takes seconds."""
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError("transformers is not installed. Run: pip install -c requirements.lock -e .")
+    source = Path(spec.submodule_search_locations[0]) / "training_args.py"
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
+            return {
+                statement.target.id
+                for statement in node.body
+                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+            }
+    raise ConfigError(f"{source} holds no class TrainingArguments: this transformers version is not supported.")
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) pairs of nested maps, down to the leaves."""
+    for key, value in values.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, dotted + ".")
+        else:
+            yield dotted, value
+
+
+def capitalized(source: str) -> str:
+    """`the command line` -> `The command line`; paths stay as they are."""
+    return source[0].upper() + source[1:] if source.startswith("the ") else source
