@@ -131,7 +131,7 @@ class RunFolder:
         Raises:
             ConfigError: another process holds it.
         """
-        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_WRONLY)
+        self._lock = os.open(self.path / ".lock", os.O_CREAT | os.O_WRONLY, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
