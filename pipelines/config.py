@@ -84,10 +84,11 @@ def config_to_yaml(config: Any) -> str:
     return yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
 
 
-def default_run_name(argv: list[str] | None = None) -> str:
-    """Stem of the last --config file, or `default`."""
+def without_flags(config: ConfigT, recipe: str, argv: list[str] | None = None) -> tuple[str, ConfigT]:
+    """The name of the last --config file (or `default`), and the config of the files alone."""
     _, files = _split_config_files(sys.argv[1:] if argv is None else argv)
-    return files[-1].stem if files else "default"
+    plain = parse_config(type(config), recipe, [part for file in files for part in ("--config", str(file))])
+    return files[-1].stem if files else "default", plain
 
 
 # ---------------------------------------------------------------- parser

@@ -1,6 +1,7 @@
 """The run folder: found or made, locked, compared with the run it holds, and written so that a crash tears nothing."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pipelines.config import config_to_dict, config_to_yaml, default_run_name
+from pipelines.config import config_to_dict, config_to_yaml, without_flags
 from pipelines.config_rules import flatten
 from pipelines.errors import CheckpointError, ConfigError
 from pipelines.run import is_first_process, say
@@ -147,9 +148,10 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
     Raises:
         ConfigError: the folder cannot be written, or holds something else, or a run of another config.
     """
-    path = (
-        Path(config.run.dir).expanduser() if config.run.dir else Path("runs") / Path(recipe).stem / default_run_name()
-    )
+    if config.run.dir is not None:
+        path = Path(config.run.dir).expanduser()
+    else:
+        path = Path("runs") / Path(recipe).stem / run_name(config, recipe)
     existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         what = "is a file" if not existing.is_dir() else "cannot be written to"
@@ -165,6 +167,19 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
     if not config.run.overwrite:
         refuse_other_config(config, saved)
     return folder
+
+
+def run_name(config: Any, recipe: str, argv: list[str] | None = None) -> str:
+    """Name of the config file (or `default`), with a hash of what the flags change in it, if that makes another run.
+
+    So the same command always finds its own folder, and one with other flags does not meet it there.
+    """
+    name, plain = without_flags(config, recipe, argv)
+    before, now = (dict(flatten(config_to_dict(one))) for one in (plain, config))
+    changed = {key: now.get(key) for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    changed = {key: value for key, value in changed.items() if not _may_change(key)}
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
+    return f"{name}-{digest}" if changed else name
 
 
 def refuse_other_config(config: Any, saved: Path) -> None:

@@ -23,7 +23,7 @@ class RunConfig:
     """run: where the run goes, and what it may use of the machine."""
 
     dir: str | None = None
-    """Run folder. Default: runs/<recipe>/<name of the config file>."""
+    """Run folder. Default: runs/<recipe>/<config file>, plus a hash of the flags that make another run."""
     overwrite: bool = False
     """Delete the run folder first and start anew."""
     threads: int | None = None

@@ -11,6 +11,7 @@ from conftest import RECIPES
 from pipelines.config import config_to_dict, config_to_yaml, parse_config
 from pipelines.config_rules import OWNED_FIELDS, flatten, training_argument_names
 from pipelines.errors import ConfigError
+from pipelines.run_folder import run_name
 from pipelines.sections import RANGES, PretrainingConfig, TrainingConfig
 from pipelines.training.arguments import OWN_FIELDS
 
@@ -25,6 +26,22 @@ def written(folder: Path, text: str) -> str:
     path = folder / "my.yaml"
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def test_each_run_has_a_folder_of_its_own() -> None:
+    """The same command finds its folder again; flags that make another run lead to another one, others do not."""
+
+    def name(*flags: str) -> str:
+        return run_name(parse(*flags), RECIPE, list(flags))
+
+    assert name() == name("--training.max_steps", "9") == name("--evaluation.samples", "1") == "default"
+    mine = name("--data.files.train", "mine.jsonl")
+    assert mine.startswith("default-")
+    assert mine == name("--data.files.train", "mine.jsonl", "--training.save_steps", "7")
+    assert mine != name("--data.files.train", "other.jsonl")
+    shakespeare = str(RECIPES / "configs/pretrain_clm/shakespeare-char.yaml")
+    assert name("--config", shakespeare) == "shakespeare-char"
+    assert name("--config", shakespeare, "--training.seed", "1").startswith("shakespeare-char-")
 
 
 def test_a_new_schedule_leaves_the_arguments_of_the_old_one() -> None:
