@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ConfigError, did_you_mean
-from pipelines.sections import RANGES
+from pipelines.sections import OPEN_RANGES, RANGES
 
 # Stating one of these keys unsets the others where an earlier layer stated them, so that
 # `--data.files.train my.txt` replaces the data card of default.yaml. Two in one layer are an error.
@@ -100,7 +100,7 @@ OWNED_FIELDS = {
 
 
 def check_ranges(config: Any) -> None:
-    """Raises ConfigError for a value outside its range in sections.RANGES."""
+    """Raises ConfigError for a value outside its range in sections.RANGES or sections.OPEN_RANGES."""
     for key, value in flatten(dataclasses.asdict(config)):
         low, high = RANGES.get(key, (None, None))
         if value is None or not isinstance(value, int | float):
@@ -110,6 +110,9 @@ def check_ranges(config: Any) -> None:
                 f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
             ]
             raise ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}.")
+        below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
+        if key in OPEN_RANGES and not below < value < above:
+            raise ConfigError(f"{key} must be above {below:g} and below {above:g}; found {value}.")
 
 
 def check_training_extra(config: Any) -> None:

@@ -234,9 +234,26 @@ def print_result(folder: RunFolder, metrics: dict[str, float]) -> None:
     """The figures that matter, on standard output of the first process."""
     if is_first_process():
         for name, value in metrics.items():
-            if name.endswith(("bits_per_byte", "_loss", "_mfu", "_per_second")):
+            if name.endswith(("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy")):
                 print(f"{name:<44} {value:,.4f}")
         print(f"model  {folder.model}\nreport {folder.path / 'report.html'}")
+
+
+def claim_run_folder(folder: RunFolder, clear: bool) -> None:
+    """Makes and locks the folder; `clear` then deletes what is in it, for a run that cannot go on.
+
+    Raises:
+        ConfigError: another process holds it, or it cannot be written.
+    """
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.lock()
+        if clear:
+            folder.clear()
+    except OSError as error:
+        raise ConfigError(
+            f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."
+        ) from None
 
 
 def take_run_folder(folder: RunFolder, config: Any, plan: dict[str, Any], data: dict[str, Any]) -> None:
@@ -251,11 +268,8 @@ def take_run_folder(folder: RunFolder, config: Any, plan: dict[str, Any], data: 
     Raises:
         ConfigError: another process holds it; rows of a step or data differ from the run's; fewer steps than it had.
     """
+    claim_run_folder(folder, clear=config.run.overwrite)
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        folder.lock()
-        if config.run.overwrite:
-            folder.clear()
         folder.checkpoints.mkdir(exist_ok=True)
         shutil.rmtree(folder.checkpoints / ".incomplete", ignore_errors=True)
     except OSError as error:

@@ -43,8 +43,8 @@ class DataFiles:
 
 
 @dataclass
-class DataConfig:
-    """data: the text, its splits and its blocks (docs/data_cards.md)."""
+class CorpusConfig:
+    """data: the text and its splits (docs/data_cards.md)."""
 
     card: str | None = None
     """Data card: the name of a folder in data_cards/, or the path of such a folder."""
@@ -67,6 +67,12 @@ class DataConfig:
     """Seed of the hash that draws the validation split."""
     max_train_documents: int | None = None
     """Use only the first so many training documents."""
+
+
+@dataclass
+class DataConfig(CorpusConfig):
+    """data: the text, its splits and its blocks (docs/data_cards.md)."""
+
     block_size: int = 512
     """Tokens in one packed block."""
     isolate_documents: bool = True
@@ -199,6 +205,115 @@ class LanguageModelEvaluationConfig:
     """Sampling temperature of the continuations."""
 
 
+@dataclass
+class MaskingConfig:
+    """masking: what a masked language model is to predict; names of transformers' DataCollatorForLanguageModeling."""
+
+    mlm_probability: float = 0.3
+    """Share of the text tokens that are predicted."""
+    mask_replace_prob: float = 0.8
+    """Share of these that the mask token replaces; 1: all of them."""
+    random_replace_prob: float = 0.1
+    """Share of these that a random token replaces; the rest stays as it is."""
+    whole_word_mask: bool = False
+    """Choose whole words. For a tokenizer that joins several tokens to a word."""
+
+
+@dataclass
+class MaskedLanguageModelEvaluationConfig:
+    """evaluation: what is measured at the end, and the baselines beside it."""
+
+    max_blocks: int | None = None
+    """Evaluate on the first so many blocks of the validation split. Default: all."""
+    mlm_probability: float = 0.15
+    """Share of the held-out tokens that are masked, by a mask that depends on nothing but the text and tokenizer."""
+    baselines: bool = True
+    """Score the commonest token and a bigram model of both neighbours on the same masks."""
+    pseudo_perplexity_tokens: int | None = 512
+    """Held-out tokens, spread evenly, that are masked one at a time; null: no pseudo-perplexity."""
+    samples: int = 4
+    """Held-out passages with masks whose fillings are shown in the report."""
+
+
+@dataclass
+class FastTextConfig:
+    """embeddings.fasttext: the character n-grams of method fasttext."""
+
+    ngram_min: int = 3
+    """Characters of the shortest n-gram; the marks < and > at the ends of a word count."""
+    ngram_max: int = 6
+    """Characters of the longest n-gram."""
+    buckets: int = 100_000
+    """Vectors that all n-grams share by their hash. They are saved, so that unknown words get a vector."""
+
+
+@dataclass
+class GloveConfig:
+    """embeddings.glove: the weights and steps of method glove."""
+
+    x_max: float = 100.0
+    """A pair of words that co-occurs at least this often has full weight."""
+    alpha: float = 0.75
+    """A pair that co-occurs x times, less than x_max, has weight (x / x_max) ** alpha."""
+    batch_size: int = 16_384
+    """Pairs of words in one step."""
+
+
+@dataclass
+class EmbeddingsConfig:
+    """embeddings: which words get a vector, and how the vectors are learned."""
+
+    method: str = "skipgram"
+    """skipgram, cbow, fasttext (skip-gram over character n-grams) or glove."""
+    vector_size: int = 100
+    """Numbers in a vector."""
+    window: int = 5
+    """Words to each side that are a word's context. All methods but glove draw a number from 1 to this each time."""
+    split: Literal["words", "blanks"] = "words"
+    """words: runs of letters, digits and underscores, each Han character alone. blanks: for text segmented already."""
+    lowercase: bool = True
+    """Lower-case the text."""
+    min_count: int = 5
+    """Words that stand less often than this in the training split get no vector and are passed over."""
+    max_vocabulary: int | None = None
+    """Keep only so many words, the most frequent."""
+    epochs: int | None = None
+    """Passes over the words (glove: over the pairs of words). Default: 5; glove 25."""
+    learning_rate: float | None = None
+    """Learning rate at the start. Default: 0.025; glove 0.05."""
+    negative_samples: int = 5
+    """Random words that each pair is told from. Not for glove."""
+    subsample: float | None = 1e-3
+    """Occurrences of words that make up a larger share of the text than this are left out at random. Not for glove."""
+    seed: int = 42
+    """Seed of initialisation, order and sampling."""
+    workers: int = 1
+    """Threads of gensim. With more than one, no two runs are the same. Not for glove, which uses run.threads."""
+    fasttext: FastTextConfig = field(default_factory=FastTextConfig)
+    glove: GloveConfig = field(default_factory=GloveConfig)
+
+
+@dataclass
+class WordVectorEvaluationConfig:
+    """evaluation: what the vectors are measured on, and the baselines beside them."""
+
+    builtin_sets: bool = True
+    """Score WordSim-353, SimLex-999 and the analogies of Mikolov et al. (2013), English, which come with gensim."""
+    similarity_files: str | list[str] | None = None
+    """Your own similarity sets: lines of word, word and score, parted by tabs (or blanks)."""
+    analogy_files: str | list[str] | None = None
+    """Your own analogies: lines of four words (king man queen woman) under lines such as ': royalty'."""
+    baselines: bool = True
+    """Score random vectors and a count model (PPMI and truncated SVD) of the same words beside."""
+    samples: int = 12
+    """Frequent words whose nearest neighbours are written to neighbours.json."""
+
+
+# Keys whose value must lie strictly between two numbers.
+OPEN_RANGES: dict[str, tuple[float, float]] = {
+    "masking.mlm_probability": (0, 1),
+    "evaluation.mlm_probability": (0, 1),
+}
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "run.threads": (1, None),
@@ -222,6 +337,25 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "evaluation.max_blocks": (1, None),
     "evaluation.ngram_order": (1, None),
     "evaluation.samples": (0, None),
+    "evaluation.pseudo_perplexity_tokens": (1, None),
+    "masking.mask_replace_prob": (0, 1),
+    "masking.random_replace_prob": (0, 1),
     "evaluation.sample_new_tokens": (1, None),
     "evaluation.temperature": (1e-3, None),
+    "embeddings.vector_size": (1, None),
+    "embeddings.window": (1, None),
+    "embeddings.min_count": (1, None),
+    "embeddings.max_vocabulary": (2, None),
+    "embeddings.epochs": (1, None),
+    "embeddings.learning_rate": (1e-9, None),
+    "embeddings.negative_samples": (1, None),
+    "embeddings.subsample": (1e-9, 1),
+    "embeddings.seed": (0, 2**32 - 1),
+    "embeddings.workers": (1, None),
+    "embeddings.fasttext.ngram_min": (1, None),
+    "embeddings.fasttext.ngram_max": (1, None),
+    "embeddings.fasttext.buckets": (1, None),
+    "embeddings.glove.x_max": (1e-9, None),
+    "embeddings.glove.alpha": (0, None),
+    "embeddings.glove.batch_size": (1, None),
 }

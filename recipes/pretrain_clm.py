@@ -35,7 +35,8 @@ def main(config: Config) -> None:
     from pipelines.data.receipt import training_receipt
     from pipelines.data.tokenization import tokenize_corpus
     from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
-    from pipelines.models.build import build_causal_lm, check_attention
+    from pipelines.models.attention_check import check_attention
+    from pipelines.models.build import build_causal_lm
     from pipelines.publishing.model_card import write_model_card
     from pipelines.report import write_report
     from pipelines.run_folder import find_run_folder, print_result, report_if_finished

@@ -19,7 +19,7 @@ ALLOWED = {
     "models": GROUND,
     "training": GROUND | {"data", "models"},
     "evaluation": GROUND | {"data", "models", "training"},
-    "publishing": GROUND,
+    "publishing": GROUND | {"report"},
     "report": GROUND,
 }
 

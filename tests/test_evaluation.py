@@ -123,14 +123,14 @@ def test_samples_show_prompt_reference_and_expectations(documents: PackedDocumen
     _, baseline = baseline_of(documents, 2, rows=3)
     config = LanguageModelEvaluationConfig(samples=2, sample_new_tokens=5)
     samples = sample_continuations(build("gpt2"), _Letters(), documents, config, seed=0, baseline=baseline)
-    assert len(samples) == 2
-    for sample in samples:
+    assert len(samples["samples"]) == 2
+    for sample in samples["samples"]:
         assert sample["prompt"]
         assert sample["reference"]
-        assert len(sample["next_tokens"]) == 5
-        shown = [entry["probability"] for entry in sample["next_tokens"]]
+        assert len(sample["tokens"]) == 5
+        shown = [entry["probability"] for entry in sample["tokens"]]
         assert shown == sorted(shown, reverse=True)
-        assert all(0 < entry["baseline_probability"] < 1 for entry in sample["next_tokens"])
+        assert all(0 < entry["baseline_probability"] < 1 for entry in sample["tokens"])
     again = sample_continuations(build("gpt2"), _Letters(), documents, config, seed=0, baseline=baseline)
     assert again == samples
 

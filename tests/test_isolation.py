@@ -6,7 +6,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipelines.data.packing import PackedDocuments
 from pipelines.errors import ConfigError
-from pipelines.models.build import build_causal_lm, check_attention
+from pipelines.models.attention_check import check_attention
+from pipelines.models.build import build_causal_lm
 from pipelines.sections import ModelConfig
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}

@@ -6,7 +6,8 @@ import pytest
 from exact_step import FewTokens
 
 from pipelines.errors import ConfigError
-from pipelines.models.build import build_causal_lm, count_parameters, training_flops_per_token
+from pipelines.models.build import build_causal_lm
+from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.models.presets import PRESETS
 from pipelines.sections import ModelConfig, PretrainingConfig
 from pipelines.training.plan import interval, memory_estimate, scheduler_kwargs, steps_and_rows, warmup

@@ -46,9 +46,14 @@ RECEIPT = {
 SAMPLE = {
     "prompt": "Returns",
     "reference": " the sum.\nRaises",
-    "continuation": " nothing",
-    "next_tokens": [{"token": " the\n", "probability": 0.25, "baseline_probability": 0.125}],
+    "output": " nothing",
+    "tokens": [{"token": " the\n", "probability": 0.25, "baseline_probability": 0.125}],
 }
+
+
+def samples_of(*samples):
+    titles = ["Prompt", "The document", "The model, sampled", "Next token, likeliest first"]
+    return {"note": "Held-out prompts.", "titles": titles, "samples": samples}
 
 
 def without_baseline(metrics):
@@ -75,7 +80,12 @@ def folder(tmp_path):
         "processes": 1,
         "something_new": 17,
     }
-    for name, content in [("environment", environment), ("plan", plan), ("receipt", RECEIPT), ("samples", [SAMPLE])]:
+    for name, content in [
+        ("environment", environment),
+        ("plan", plan),
+        ("receipt", RECEIPT),
+        ("samples", samples_of(SAMPLE)),
+    ]:
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -175,8 +185,8 @@ def test_a_total_without_terms_is_not_ticked():
 def test_text_of_a_model_is_escaped(folder):
     hostile = "</pre><script>alert(1)</script><img src=http://x onerror=y>\n\ud800\x00&amp;"
     tokens = [{"token": "<b>", "probability": 1e-9, "baseline_probability": None}]
-    sample = {"prompt": hostile, "reference": hostile, "continuation": hostile, "next_tokens": tokens}
-    (folder / "samples.json").write_text(json.dumps([sample]))
+    sample = {"prompt": hostile, "reference": hostile, "output": hostile, "tokens": tokens}
+    (folder / "samples.json").write_text(json.dumps(samples_of(sample)))
     page = report(folder)
     assert not {"script", "img", "b"} & set(page.tags)
     assert page.text.count("<script>alert(1)</script>") == 3
@@ -245,8 +255,8 @@ def test_no_samples_and_no_baseline(folder):
     (folder / "samples.json").unlink()
     text = report(folder, without_baseline(METRICS)).text
     assert "Samples" not in text and "Kneser" not in text and "Difference" not in text
-    samples = [{**SAMPLE, "next_tokens": [{"token": "a", "probability": 0.5, "baseline_probability": None}]}]
-    (folder / "samples.json").write_text(json.dumps(samples))
+    sample = {**SAMPLE, "tokens": [{"token": "a", "probability": 0.5, "baseline_probability": None}]}
+    (folder / "samples.json").write_text(json.dumps(samples_of(sample)))
     text = report(folder, without_baseline(METRICS)).text
     assert "Next token, likeliest first model a 0.500" in text
 

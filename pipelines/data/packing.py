@@ -10,6 +10,7 @@ whose targets are IGNORE_INDEX.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class PackedDocuments:
             bytes are not needed (training).
         block_size: positions in a block.
         pad_token_id: fills the last block; never a target.
+        word_starts_N: bool, whether each token begins a word, or None where words are not needed.
     """
 
     tokens_N: np.ndarray
@@ -34,6 +36,7 @@ class PackedDocuments:
     bytes_N: np.ndarray | None
     block_size: int
     pad_token_id: int
+    word_starts_N: np.ndarray | None = None
 
     def __len__(self) -> int:
         return -(-len(self.tokens_N) // self.block_size)
@@ -86,6 +89,20 @@ class PackedDocuments:
             "position_ids": offsets_T - segment_starts[segments],
             "shift_labels": shift_labels_T,
         }
+
+    def text_positions(self, index: int) -> np.ndarray:
+        """Positions of a block that hold text, bool (T,): neither first nor last token of a document, nor padding."""
+        first = index * self.block_size
+        last = min(first + self.block_size, len(self.tokens_N))
+        low, high = np.searchsorted(self.document_starts_D, [first, last + 1])
+        starts = self.document_starts_D[low:high] - first
+        text_T = np.zeros(self.block_size, dtype=bool)
+        text_T[: last - first] = True
+        text_T[starts[starts < last - first]] = False
+        text_T[starts[starts > 0] - 1] = False
+        if last == len(self.tokens_N):
+            text_T[last - first - 1] = False
+        return text_T
 
     def filler(self) -> dict[str, np.ndarray]:
         """A block without any target: fills the last step of a run and changes no loss or gradient."""
@@ -155,18 +172,54 @@ class TrainingOrder:
         return times
 
 
+class Rows(Protocol):
+    """How an objective sees packed documents: as rows of inputs and labels."""
+
+    def row(self, documents: PackedDocuments, index: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """The row made of block `index`; all that is random in it comes from `generator`."""
+        ...
+
+    def filler(self, documents: PackedDocuments) -> dict[str, np.ndarray]:
+        """A row without targets."""
+        ...
+
+    def targets(self, run: "TrainingBlocks") -> int:
+        """Supervised positions of all rows of a run."""
+        ...
+
+
+class NextTokenRows:
+    """Rows of causal language modeling: the blocks as they are."""
+
+    def row(self, documents: PackedDocuments, index: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return documents.block(index)
+
+    def filler(self, documents: PackedDocuments) -> dict[str, np.ndarray]:
+        return documents.filler()
+
+    def targets(self, run: "TrainingBlocks") -> int:
+        return int((run.documents.targets_per_block() * run.order.consumed(run.last_place)).sum())
+
+
 class TrainingBlocks:
-    """Map-style dataset of a whole run: item i is the block at place i of the order.
+    """Map-style dataset of a whole run: item i is the row at place i of the order.
+
+    A row is a pure function of seed and place, its random numbers included: resuming is a seek, and it does not matter
+    which process or worker makes it.
 
     Args:
         documents: the training split.
         order: the order of its blocks.
         places: length of the run in rows (optimizer steps x rows per step).
-        last_place: places from here on are filler blocks without targets (a run of whole epochs may end inside a step).
+        last_place: places from here on are filler rows without targets (a run of whole epochs may end inside a step).
+        rows: what a row is; default: next-token prediction.
     """
 
-    def __init__(self, documents: PackedDocuments, order: TrainingOrder, places: int, last_place: int) -> None:
+    def __init__(
+        self, documents: PackedDocuments, order: TrainingOrder, places: int, last_place: int, rows: Rows | None = None
+    ) -> None:
         self.documents, self.order, self.places, self.last_place = documents, order, places, last_place
+        self.rows = NextTokenRows() if rows is None else rows
         self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -174,8 +227,13 @@ class TrainingBlocks:
 
     def __getitem__(self, place: int) -> dict[str, np.ndarray]:
         if place >= self.last_place:
-            return self.documents.filler()
+            return self.rows.filler(self.documents)
         epoch, within = divmod(place, self.order.blocks)
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, self.order.epoch_permutation(epoch)
-        return self.documents.block(int(self._permutation[within]))
+        generator = np.random.default_rng([self.order.seed, epoch, within, 1])
+        return self.rows.row(self.documents, int(self._permutation[within]), generator)
+
+    def targets(self) -> int:
+        """Supervised positions of all rows."""
+        return self.rows.targets(self)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.data.builders import cache_root
 from pipelines.data.packing import PackedDocuments
 from pipelines.data.receipt import split_receipt
+from pipelines.data.tokenizer_training import train_tokenizer
 from pipelines.errors import ConfigError, DataError
 from pipelines.hub import load_pretrained
 
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
     from pipelines.data.loading import Corpus
     from pipelines.sections import ModelConfig, TokenizerConfig
 
-BOS, EOS, PAD, UNK = "<|bos|>", "<|eos|>", "<|pad|>", "<|unk|>"
 BATCH_DOCUMENTS = 1_000
 CACHE_VERSION = 3  # raise when the cached arrays or the trained tokenizers would come out differently
 
 
 def get_tokenizer(
-    config: "TokenizerConfig", model: "ModelConfig", train: "Dataset", fingerprint: str
+    config: "TokenizerConfig",
+    model: "ModelConfig",
+    train: "Dataset",
+    fingerprint: str,
+    special_tokens: Sequence[str] = (),
 ) -> "PreTrainedTokenizerBase":
     """The tokenizer a config asks for: loaded by name, the checkpoint's own, or trained on the training split.
 
@@ -40,6 +44,7 @@ def get_tokenizer(
         model: the model section, whose checkpoint's tokenizer is used if the tokenizer section names none.
         train: documents with a column `text`.
         fingerprint: content hash of the corpus, part of the cache key.
+        special_tokens: those that a trained tokenizer has besides BOS, EOS, PAD and UNK, such as MASK.
 
     Raises:
         ConfigError: no such tokenizer, or it has no EOS token, or vocab_size is too small.
@@ -51,22 +56,12 @@ def get_tokenizer(
     vocab_size = config.vocab_size
     if vocab_size is None:
         raise ConfigError("No tokenizer: set tokenizer.vocab_size to train one, or tokenizer.name to load one.")
-    smallest = 256 + 3 if config.type == "bpe" else 5
-    if vocab_size < smallest:
-        raise ConfigError(
-            f"tokenizer.vocab_size is {vocab_size}; a {config.type} tokenizer needs at least {smallest} "
-            "(its alphabet and the special tokens)."
-        )
     from transformers import PreTrainedTokenizerFast
 
-    key = _digest("tokenizer", CACHE_VERSION, config.type, vocab_size, fingerprint)
+    key = _digest("tokenizer", CACHE_VERSION, config.type, vocab_size, fingerprint, *special_tokens)
     folder = cache_root() / f"tokenizer-{key}"
     if not folder.is_dir():
-        trained = _train_bpe(train, vocab_size) if config.type == "bpe" else _train_char(train, vocab_size)
-        special = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
-        if config.type == "char":
-            special["unk_token"] = UNK
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, clean_up_tokenization_spaces=False, **special)
+        tokenizer = train_tokenizer(_texts(train), config.type, vocab_size, special_tokens)
         publish_folder(folder, lambda aside: tokenizer.save_pretrained(aside))
     return PreTrainedTokenizerFast.from_pretrained(str(folder))
 
@@ -80,9 +75,9 @@ def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTok
         name,
         lambda offline: AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline),
     )
-    if tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
         raise ConfigError(
-            f"The tokenizer {name} has no EOS token, which ends a document when causal models are packed. "
+            f"The tokenizer {name} has no EOS (or SEP) token, which ends a document when documents are packed. "
             "Train one with --tokenizer.vocab_size, or name another with --tokenizer.name."
         )
     if not tokenizer.is_fast:
@@ -98,57 +93,13 @@ def _texts(documents: "Dataset") -> Iterator[list[str]]:
         yield batch.column("text").to_pylist()
 
 
-def _train_bpe(train: "Dataset", vocab_size: int) -> Any:
-    """Byte-level BPE (Radford et al. 2019, section 2.2; Sennrich et al. 2016): no text is unknown to it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[BOS, EOS, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((text for batch in _texts(train) for text in batch), trainer)
-    tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), _starts_with_bos()])
-    return tokenizer
-
-
-def _starts_with_bos() -> Any:
-    """A prompt then begins as the documents of the training did."""
-    from tokenizers import processors
-
-    return processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, 0)])
-
-
-def _train_char(train: "Dataset", vocab_size: int) -> Any:
-    """One entry per character, the most frequent first; characters not among them become UNK, and are counted."""
-    from collections import Counter
-
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-
-    counts = Counter[str]()
-    for batch in _texts(train):
-        for text in batch:
-            counts.update(text)
-    kept = sorted(counts, key=lambda character: (-counts[character], character))[: vocab_size - 4]
-    vocabulary = {token: index for index, token in enumerate([BOS, EOS, PAD, UNK, *sorted(kept)])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    tokenizer.decoder = decoders.Fuse()
-    tokenizer.post_processor = _starts_with_bos()
-    tokenizer.add_special_tokens([BOS, EOS, PAD, UNK])
-    return tokenizer
-
-
 def tokenize(
     documents: "Dataset",
     tokenizer: "PreTrainedTokenizerBase",
     block_size: int,
     fingerprint: str,
     split: str,
+    with_words: bool = False,
 ) -> tuple[PackedDocuments, dict[str, int]]:
     """Documents as a packed token stream, memory-mapped from the cache, with its counts.
 
@@ -159,11 +110,13 @@ def tokenize(
         block_size: positions in a block.
         fingerprint: content hash of the corpus.
         split: name of the split; part of the cache key. Bytes per token are kept for all splits but train.
+        with_words: also find where words begin.
 
     Returns:
         (packed documents, counts): documents, bytes, text_tokens, bos_tokens, eos_tokens, unknown_tokens, tokens.
 
     Raises:
+        ConfigError: with_words, and the tokenizer cannot say words.
         DataError: the counts do not close.
     """
     with_bytes = split != "train"
@@ -177,8 +130,9 @@ def tokenize(
     counts = json.loads((folder / "counts.json").read_text())
     if counts["tokens"] != len(tokens_N) or counts["documents"] != len(starts_D):
         raise DataError(f"The cached tokens in {folder} do not match their counts. Delete that folder and run again.")
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return PackedDocuments(tokens_N, starts_D, bytes_N, block_size, pad), counts
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else document_frame(tokenizer)[1]
+    word_starts_N = _word_starts(folder, documents, tokenizer) if with_words else None
+    return PackedDocuments(tokens_N, starts_D, bytes_N, block_size, pad, word_starts_N), counts
 
 
 @dataclass(frozen=True)
@@ -195,19 +149,34 @@ class TokenizedCorpus:
 
 
 def tokenize_corpus(
-    corpus: "Corpus", config: "TokenizerConfig", model: "ModelConfig", block_size: int
+    corpus: "Corpus",
+    config: "TokenizerConfig",
+    model: "ModelConfig",
+    block_size: int,
+    special_tokens: Sequence[str] = (),
+    with_words: bool = False,
 ) -> TokenizedCorpus:
     """Gets the tokenizer that a config asks for, and cuts the training and validation split into blocks.
 
+    Args:
+        corpus: has the splits train and validation.
+        config: the tokenizer section.
+        model: the model section.
+        block_size: tokens in a block.
+        special_tokens: see `get_tokenizer`.
+        with_words: see `tokenize`.
+
     Raises:
-        ConfigError, HubError: see `get_tokenizer`.
+        ConfigError, HubError: see `get_tokenizer` and `tokenize`.
         DataError: the training split is smaller than one block, or a total does not close.
     """
-    tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint)
+    tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint, special_tokens)
     packed: dict[str, PackedDocuments] = {}
     receipt = {name: value for name, value in corpus.receipt.items() if name not in corpus.splits}
     for split in ("train", "validation"):
-        packed[split], counts = tokenize(corpus.splits[split], tokenizer, block_size, corpus.fingerprint, split)
+        packed[split], counts = tokenize(
+            corpus.splits[split], tokenizer, block_size, corpus.fingerprint, split, with_words
+        )
         if split == "train" and len(packed[split].tokens_N) < block_size:
             raise DataError(
                 f"The training split of {corpus.name} has {len(packed[split].tokens_N):,} tokens, "
@@ -218,9 +187,16 @@ def tokenize_corpus(
     return TokenizedCorpus(tokenizer, packed["train"], packed["validation"], receipt, hashes)
 
 
+def document_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:
+    """Ids of the tokens that a document begins and ends with: BOS (or CLS, or else EOS) and EOS (or SEP)."""
+    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return (end if begin is None else begin), end
+
+
 def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool) -> None:
-    eos, unk = tokenizer.eos_token_id, tokenizer.unk_token_id
-    bos = eos if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    unk = tokenizer.unk_token_id
+    bos, eos = document_frame(tokenizer)
     streams: list[np.ndarray] = []
     byte_streams: list[np.ndarray] = []
     lengths: list[int] = []
@@ -267,6 +243,31 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
     (aside / "counts.json").write_text(json.dumps(counts))
 
 
+def _word_starts(folder: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase") -> np.ndarray:
+    """Whether each token of the stream begins a word, by the tokenizer's own cutting; cached beside the tokens."""
+    path = folder / "word_starts.npy"
+    if not path.is_file():
+        parts: list[np.ndarray] = []
+        joined = 0
+        for texts in _texts(documents):
+            encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+            for row, ids in enumerate(encoded["input_ids"]):
+                words = np.array([-1 if word is None else word for word in encoded.word_ids(row)], dtype=np.int64)
+                starts = np.ones(len(ids) + 2, dtype=bool)  # BOS and EOS are words of their own
+                starts[1:-1] = np.diff(words, prepend=-2) != 0
+                joined += int((~starts).sum()) if len(words) and words[0] != words[-1] else 0
+                parts.append(starts)
+        if not joined:
+            raise ConfigError(
+                "masking.whole_word_mask is true, but this tokenizer cannot say words: it never joins several tokens "
+                "to one word of a longer text. Set --masking.whole_word_mask false, or train a bpe or wordpiece "
+                "tokenizer (--tokenizer.type)."
+            )
+        np.save(path.with_name(".word_starts.npy"), np.concatenate(parts))
+        os.replace(path.with_name(".word_starts.npy"), path)
+    return np.load(path, mmap_mode="r")
+
+
 def _token_bytes(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:
     """UTF-8 bytes of text up to the end of each token, minus those up to the end of the one before.
 
@@ -288,7 +289,7 @@ def tokenizer_hash(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Hash of everything that decides which ids a text gets."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    return _digest(type(tokenizer).__name__, content, tokenizer.bos_token_id, tokenizer.eos_token_id)
+    return _digest(type(tokenizer).__name__, content, *document_frame(tokenizer))
 
 
 def _digest(*parts: object) -> str:

@@ -109,14 +109,15 @@ def sample_continuations(
     config: "LanguageModelEvaluationConfig",
     seed: int,
     baseline: KneserNeyModel | None,
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Continuations of held-out prompts, and the next tokens the model expects after each, for a reader to judge.
 
     The prompts are the beginnings of documents spread over the split, 24 tokens each (less for short documents).
 
     Returns:
-        One map per prompt: prompt, reference (how the document goes on), continuation (sampled at
-        config.temperature), next_tokens: the five likeliest with the probability that model and baseline give them.
+        Content of samples.json: note, titles, and for each prompt a map: prompt, reference (how the document goes on),
+        output (sampled at config.temperature), tokens: the five likeliest next ones with the probability that model and
+        baseline give them.
     """
     import torch
 
@@ -156,8 +157,8 @@ def sample_continuations(
                     documents.tokens_N[start + prompt_tokens : min(end, start + prompt_tokens + new_tokens)].tolist(),
                     skip_special_tokens=True,
                 ),
-                "continuation": tokenizer.decode(output[0, prompt_tokens:], skip_special_tokens=True),
-                "next_tokens": [
+                "output": tokenizer.decode(output[0, prompt_tokens:], skip_special_tokens=True),
+                "tokens": [
                     {
                         "token": tokenizer.decode([token]),
                         "probability": probability,
@@ -169,4 +170,8 @@ def sample_continuations(
         )
     torch.set_rng_state(generator_state)
     model.train(was_training)
-    return samples
+    return {
+        "note": "Held-out prompts, how the document goes on, and how the model does.",
+        "titles": ["Prompt", "The document", "The model, sampled", "Next token, likeliest first"],
+        "samples": samples,
+    }

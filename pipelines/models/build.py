@@ -1,8 +1,9 @@
-"""A causal language model from a preset, from any transformers config, or from a checkpoint; and what it costs."""
+"""A model from a preset, from any transformers config, or from a checkpoint."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import ConfigError, did_you_mean
 from pipelines.hub import load_pretrained
@@ -13,23 +14,75 @@ if TYPE_CHECKING:
 
     from pipelines.sections import ModelConfig
 
-PROBE_TOLERANCE = 1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
+
+@dataclass(frozen=True)
+class Head:
+    """What a model is trained for, in transformers' terms and in words."""
+
+    auto_class: str
+    mapping: str
+    name: str
+    examples: str
+    recipe: str
 
 
-def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":
-    """A causal language model with fp32 weights, fitting the tokenizer and the block size.
+HEADS = {
+    "causal": Head(
+        "AutoModelForCausalLM",
+        "MODEL_FOR_CAUSAL_LM_MAPPING",
+        "causal language model",
+        "a decoder such as llama or qwen3",
+        "recipes/pretrain_clm.py",
+    ),
+    "masked": Head(
+        "AutoModelForMaskedLM",
+        "MODEL_FOR_MASKED_LM_MAPPING",
+        "masked language model",
+        "an encoder such as modernbert or bert",
+        "recipes/pretrain_mlm.py",
+    ),
+    "seq2seq": Head(
+        "AutoModelForSeq2SeqLM",
+        "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
+        "sequence-to-sequence model",
+        "an encoder-decoder such as t5 or bart",
+        "recipes/pretrain_seq2seq.py",
+    ),
+}
+
+
+def build_model(
+    objective: Literal["causal", "masked", "seq2seq"],
+    config: "ModelConfig",
+    tokenizer: "PreTrainedTokenizerBase",
+    block_size: int,
+    new_tokens: Mapping[int, list[int]] | None = None,
+) -> "PreTrainedModel":
+    """A model with the head of an objective and fp32 weights, fitting the tokenizer and the block size.
 
     From scratch, vocabulary, special tokens and (where the config does not say) positions follow the tokenizer and
     block size; weights are drawn from torch's global generator. A checkpoint's embeddings are enlarged when the
-    tokenizer has more entries; new rows are drawn around the mean of the old ones, as transformers does.
+    tokenizer has more entries: see `resize_embeddings`.
+
+    Args:
+        objective: decides the head.
+        config: the model section.
+        tokenizer: what the model is to read.
+        block_size: tokens it must have positions for.
+        new_tokens: tokens that were added to a checkpoint's tokenizer -> the tokens each was cut into before.
 
     Raises:
         ConfigError: no or unknown source, fewer positions than block_size, a stated vocabulary smaller than the
-            tokenizer, a model that is no causal decoder, or an attention implementation it does not have.
+            tokenizer, a model without this head, or an attention implementation it does not have.
         HubError: the checkpoint cannot be had from the Hub.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
+    from transformers import AutoConfig
 
+    import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
+
+    head = HEADS[objective]
+    auto_class = getattr(transformers, head.auto_class)
     if config.name is not None:
         name = config.name
         options = {"revision": config.revision}
@@ -39,14 +92,14 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
             name,
             lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options),
         )
-        _check(model_config, block_size, config.attn_implementation)
+        _check(model_config, head)
         model, loading = load_pretrained(
             "model",
             "model.name",
             name,
             lambda offline: _with_attention(
                 config.attn_implementation,
-                lambda attention: AutoModelForCausalLM.from_pretrained(
+                lambda attention: auto_class.from_pretrained(
                     name,
                     dtype="float32",
                     use_safetensors=True,
@@ -59,20 +112,53 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
         )
         if loading["missing_keys"]:
             raise ConfigError(
-                f"The checkpoint {name} lacks weights of a causal language model, such as "
-                f"{sorted(loading['missing_keys'])[0]!r}; they would be drawn at random. Has it another head?"
+                f"The checkpoint {name} lacks weights of a {head.name}, such as "
+                f"{sorted(loading['missing_keys'])[0]!r}; they would be drawn at random. Has it another head? "
+                f"To start from random weights of its shape: --model.config {name} --model.name null."
             )
-        if vocabulary_size(tokenizer) > model.config.vocab_size:
-            model.resize_token_embeddings(vocabulary_size(tokenizer))
+        resize_embeddings(model, tokenizer, new_tokens or {})
     else:
         model_config = _config_from_scratch(config, tokenizer, block_size)
-        _check(model_config, block_size, config.attn_implementation)
+        _check(model_config, head)
         model = _with_attention(
-            config.attn_implementation, lambda attention: AutoModelForCausalLM.from_config(model_config, **attention)
+            config.attn_implementation, lambda attention: auto_class.from_config(model_config, **attention)
         )
         model.float()
+    _check_positions(model, block_size)
     model.config.use_cache = False  # with a cache, transformers does not isolate packed documents
     return model
+
+
+def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":
+    """`build_model` for causal language modeling."""
+    return build_model("causal", config, tokenizer, block_size)
+
+
+def resize_embeddings(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", new_tokens: Mapping[int, list[int]]
+) -> None:
+    """Enlarges the tables of a checkpoint, each new token starting at the mean of its old pieces.
+
+    A row that is in no `new_tokens` is drawn around the mean of all rows, as transformers does (Hewitt 2021,
+    "Initializing New Word Embeddings for Pretrained Language Models").
+    """
+    import torch
+
+    if vocabulary_size(tokenizer) > model.config.vocab_size:
+        model.resize_token_embeddings(vocabulary_size(tokenizer))
+    modules: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]
+    tables = {id(module.weight): module.weight for module in modules if module is not None}
+    with torch.no_grad():
+        for table in tables.values():
+            for token, pieces in new_tokens.items():
+                table[token] = table[pieces].mean(dim=0)
+
+
+def position_offset(model: "PreTrainedModel") -> int:
+    """First row of the position table that a token may take: RoBERTa-type models count from the padding id plus one."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return 0 if padding is None else padding + 1
 
 
 def vocabulary_size(tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -100,7 +186,8 @@ def _with_attention(attn_implementation: str, build: Any) -> Any:
 def _config_from_scratch(
     config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int
 ) -> "PreTrainedConfig":
-    from transformers import CONFIG_MAPPING, AutoConfig
+    import torch
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel
 
     if config.preset is not None:
         if config.preset not in PRESETS:
@@ -139,18 +226,30 @@ def _config_from_scratch(
     for name in ("cls_token_id", "sep_token_id"):  # ModernBERT checks these against its vocabulary
         if isinstance(getattr(defaults, name, None), int):
             filled[name] = tokenizer.eos_token_id
+    if defaults.is_encoder_decoder:
+        start = getattr(defaults, "decoder_start_token_id", defaults.pad_token_id)  # T5 starts with padding
+        starts_with_eos = start == defaults.eos_token_id
+        filled["decoder_start_token_id"] = tokenizer.eos_token_id if starts_with_eos else tokenizer.pad_token_id
+        if hasattr(defaults, "forced_eos_token_id"):
+            filled["forced_eos_token_id"] = tokenizer.eos_token_id
     unknown = [name for name in values if not hasattr(defaults, name) and name not in _NOT_ATTRIBUTES]
     if unknown and isinstance(config.config, Mapping):  # published config.json files carry keys that are no settings
         hint = did_you_mean(unknown[0], set(vars(defaults)) | set(defaults.attribute_map))
         raise ConfigError(f"model.config.{unknown[0]} is no setting of a {model_type} config.{hint}")
     try:
-        return AutoConfig.for_model(model_type, **{**filled, **values})
+        model_config = AutoConfig.for_model(model_type, **{**filled, **values})
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
         raise ConfigError(f"model.config does not make a {model_type} config: {' '.join(str(error).split())}") from None
+    if positions in filled and type(model_config) in MODEL_MAPPING:
+        with torch.device("meta"):  # no storage: only to see where its positions begin
+            offset = position_offset(AutoModel.from_config(model_config, attn_implementation="eager"))
+        setattr(model_config, str(positions), block_size + offset)
+    return model_config
 
 
 _POSITION_NAMES = ("max_position_embeddings", "n_positions")
-_NOT_ATTRIBUTES = {"rope_theta"}  # accepted by configs that keep it in rope_parameters
+# Settings that configs take without having an attribute for them: kept in rope_parameters, or read with a default.
+_NOT_ATTRIBUTES = {"rope_theta", "global_attn_every_n_layers", "position_buckets", "norm_rel_ebd", "share_att_key"}
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
@@ -168,113 +267,27 @@ def _read_config_file(path: Path) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not key.endswith("_token_id")}
 
 
-def _check(model_config: "PreTrainedConfig", block_size: int, attn_implementation: str) -> None:
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+def _check(model_config: "PreTrainedConfig", head: Head) -> None:
+    import transformers
 
-    if type(model_config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    def has(other: Head) -> bool:
+        return type(model_config) in getattr(transformers, other.mapping)
+
+    name, fits = model_config.model_type, has(head)
+    if head.name == HEADS["masked"].name:
+        fits = fits and not model_config.is_encoder_decoder  # BART is in the list, for its own denoising
+    if not fits:
+        order = ("seq2seq", "masked", "causal") if model_config.is_encoder_decoder else ("masked", "causal")
+        other = next((HEADS[one] for one in order if HEADS[one] is not head and has(HEADS[one])), None)
+        instead = f", or pretrain {name} with {other.recipe}" if other is not None else ""
+        raise ConfigError(f"A {name} model is no {head.name}. Use {head.examples}{instead}.")
+
+
+def _check_positions(model: "PreTrainedModel", block_size: int) -> None:
+    positions = getattr(model.config, "max_position_embeddings", None)
+    room = None if positions is None else positions - position_offset(model)
+    if room is not None and room < block_size:
         raise ConfigError(
-            f"A {model_config.model_type} model is no causal language model. Use a decoder such as llama or qwen3."
+            f"data.block_size is {block_size}, but the model has {room} positions. "
+            f"Set --data.block_size {room} or less, or a model with more positions."
         )
-    positions = getattr(model_config, "max_position_embeddings", None)
-    if positions is not None and positions < block_size:
-        raise ConfigError(
-            f"data.block_size is {block_size}, but the model has {positions} positions. "
-            f"Set --data.block_size {positions} or less, or a model with more positions."
-        )
-
-
-def check_attention(model: "PreTrainedModel", isolate_documents: bool) -> dict[str, float]:
-    """Measures in this very model that no position sees a later one, and that packed documents do not see each other.
-
-    Without gradients, in eval mode, on the CPU: two short documents are computed packed, separately, and with the last
-    token changed.
-
-    Returns:
-        The largest difference of a logit: `future`, and `isolation` if isolate_documents.
-
-    Raises:
-        ConfigError: the model sees what it must not, or cannot compute.
-    """
-    import torch
-
-    was_training, generator = model.training, torch.Generator().manual_seed(0)
-    model.eval()
-    half = min(5, (getattr(model.config, "max_position_embeddings", None) or 10) // 2)
-    ids_T = torch.randint(0, model.config.vocab_size, (1, 2 * half), generator=generator)
-    changed_T = ids_T.clone()
-    changed_T[0, -1] = (ids_T[0, -1] + 1) % model.config.vocab_size
-    positions_T = torch.arange(half).repeat(2)[None]
-    try:
-        with torch.no_grad():
-            plain, changed = (
-                model(input_ids=ids, use_cache=False).logits[:, :-1].float() for ids in (ids_T, changed_T)
-            )
-            packed = model(input_ids=ids_T, position_ids=positions_T, use_cache=False).logits.float()
-            alone = [model(input_ids=part, use_cache=False).logits.float() for part in ids_T.split(half, dim=1)]
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
-        raise ConfigError(f"The {model.config.model_type} model cannot compute a forward pass: {error}") from None
-    model.train(was_training)
-    name = f"a {model.config.model_type} model with {model.config._attn_implementation} attention"
-    differences = {"future": float((plain - changed).abs().max())}
-    if not differences["future"] <= PROBE_TOLERANCE:
-        raise ConfigError(
-            f"In {name}, positions see later ones: a logit changes by {differences['future']:.3g} with the last token, "
-            "so what is to be predicted would be in the input. Take a decoder, or set is_decoder if its config has it."
-        )
-    if isolate_documents:
-        differences["isolation"] = float((packed - torch.cat(alone, dim=1)).abs().max())
-        if not differences["isolation"] <= PROBE_TOLERANCE:
-            raise ConfigError(
-                f"In {name}, packed documents see each other: a logit differs by {differences['isolation']:.3g} "
-                "between packed and separate documents. Take a model from docs/models.md, or accept the leak with "
-                "--data.isolate_documents false."
-            )
-    return differences
-
-
-def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
-    """Parameters, each tied one once: total, trainable, embedding (input table)."""
-    parameters = list(model.parameters())
-    return {
-        "total": sum(parameter.numel() for parameter in parameters),
-        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        "embedding": sum(parameter.numel() for parameter in model.get_input_embeddings().parameters()),
-    }
-
-
-def counted_flops_per_token(model: "PreTrainedModel", block_size: int) -> float:
-    """Floating-point operations of forward and backward pass per token of a block of block_size tokens.
-
-    Counted by torch.utils.flop_counter on a copy without storage (meta device) with eager attention: every matrix
-    product, attention at its full T x T, a multiply-add as two operations. The backward pass is twice the forward
-    (Kaplan et al. 2020, section 2.1). For a decoder this is 6N + 12 L H Q T of PaLM (Chowdhery et al. 2022,
-    appendix B), with N without the embedding table. Recomputed activations are not counted.
-    """
-    import copy
-
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-    from transformers import AutoModelForCausalLM
-
-    model_config = copy.deepcopy(model.config)
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(model_config, attn_implementation="eager").eval()
-        ids_T = torch.zeros((1, block_size), dtype=torch.long)
-        mask_TT = torch.zeros((1, 1, block_size, block_size))  # ready-made: making one reads values, which meta has not
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        skeleton(input_ids=ids_T, attention_mask=mask_TT, use_cache=False)
-    return 3.0 * counter.get_total_flops() / block_size
-
-
-def training_flops_per_token(model: "PreTrainedModel", block_size: int) -> float:
-    """Floating-point operations of forward and backward pass per token, counted, or by formula where counting fails.
-
-    The formula is 6N + 12 L H Q T (Chowdhery et al. 2022, appendix B): N parameters without the input table.
-    """
-    try:
-        return counted_flops_per_token(model, block_size)
-    except Exception:  # a model that reads values of its inputs, or has no eager attention, cannot run without storage
-        counts, config = count_parameters(model), model.config
-        width = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
-        return 6.0 * (counts["total"] - counts["embedding"]) + 12.0 * width * block_size

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.environment import environment
 from pipelines.errors import CheckpointError, ConfigError
-from pipelines.models.build import count_parameters, training_flops_per_token
+from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
     from pipelines.data.collation import BlockCollator
-    from pipelines.data.packing import PackedDocuments
+    from pipelines.data.packing import PackedDocuments, Rows
     from pipelines.data.tokenization import TokenizedCorpus
     from pipelines.sections import RunConfig, TrainingConfig
     from pipelines.training.trainer import ExactTrainer, Objective
@@ -106,8 +106,16 @@ def make_plan(
     validation: "PackedDocuments",
     model: "PreTrainedModel",
     state: "PartialState",
+    head_share: float = 1.0,
 ) -> Plan:
     """Works out the whole run.
+
+    Args:
+        training: the training section.
+        train, validation: the documents, as rows.
+        model: what is to be trained.
+        state: the processes.
+        head_share: share of the positions whose logits are computed.
 
     Raises:
         ConfigError: an impossible count, or bf16 asked for where the hardware has none.
@@ -122,7 +130,7 @@ def make_plan(
     bf16 = native if training.bf16 is None else training.bf16
     steps, rows, rows_per_step = steps_and_rows(training, len(train), state.num_processes)
     parameters = count_parameters(model)
-    flops = training_flops_per_token(model, train.block_size)
+    flops = training_flops_per_token(model, train.block_size, head_share)
     rate = hardware.matmul_flops_per_second(device, bf16)
     tokens_per_step = rows_per_step * train.block_size
     return Plan(
@@ -176,8 +184,9 @@ def train_model(
     collator: "BlockCollator",
     objective: "Objective",
     evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
+    rows: "Rows | None" = None,
 ) -> "ExactTrainer":
-    """Trains from a checkpoint of the run folder, or from the start.
+    """Trains from a checkpoint of the run folder, or from the start. `rows` says what a block is to the objective.
 
     Raises:
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
@@ -200,7 +209,7 @@ def train_model(
         trainer = ExactTrainer(
             model=model,
             args=arguments,
-            train_dataset=TrainingBlocks(text.train, order, plan.steps * plan.rows_per_step, plan.rows),
+            train_dataset=TrainingBlocks(text.train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
             data_collator=collator,
             processing_class=text.tokenizer,
             objective=objective,
@@ -258,18 +267,22 @@ def save_model(trainer: "ExactTrainer", tokenizer: "PreTrainedTokenizerBase", fo
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     aside = folder.path / ".model"
     shutil.rmtree(aside, ignore_errors=True)
-    model.config.use_cache = True  # for those who generate with it
+    generates = model.can_generate()
+    if generates:
+        model.config.use_cache = True  # for those who generate with it
     model.save_pretrained(aside)
     tokenizer.save_pretrained(aside)
-    model.config.use_cache = False
+    if generates:
+        model.config.use_cache = False
     model.eval()
     reloaded = type(model).from_pretrained(aside, dtype="float32").to(model.device).eval()
     reloaded.set_attn_implementation(model.config._attn_implementation)
     weights = reloaded.state_dict()
     changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, weights[name])]
     ids_T = torch.arange(min(8, trainer.blocks.documents.block_size), device=model.device)[None]
+    inputs = {"input_ids": ids_T} | ({"decoder_input_ids": ids_T} if model.config.is_encoder_decoder else {})
     with torch.no_grad():
-        logits, again = (one(input_ids=ids_T, use_cache=False).logits for one in (model, reloaded))
+        logits, again = (one(**inputs).logits for one in (model, reloaded))
     # Equal weights may still take another path through the matrix kernels, by their alignment in memory: 9e-8 seen.
     if changed or not torch.allclose(logits, again, atol=1e-4, rtol=1e-4):
         found = f"weights {changed[0]!r} differ" if changed else f"logits by {float((logits - again).abs().max()):.3g}"

@@ -20,6 +20,7 @@ from pipelines.training import checkpoints
 from pipelines.training.optimizers import muon_with_adamw
 
 ACCOUNT = "account.json"
+POSITIONS = ("input_ids", "decoder_input_ids")  # what a batch holds of computed positions
 SPIKE_WINDOW = 50  # optimizer steps whose median a loss is held against
 SPIKE_WARMUP = 20  # steps before the spike guard starts
 SPIKE_NATS = 1.0  # a spike is at least this far above the median: tiny losses of a memorized corpus vary by factors
@@ -110,7 +111,7 @@ class ExactTrainer(Trainer):
         self.stop_requested = False
         self.account = Account()
         self._step_started = 0.0
-        self._step_loss = self._step_count = torch.zeros(())
+        self._step_loss = self._step_count = self._step_positions = torch.zeros(())
         self._last_logged = Account()
 
     # ------------------------------------------------------------ loss
@@ -122,13 +123,14 @@ class ExactTrainer(Trainer):
         self._step_started = time.perf_counter()
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
         count = sum((self.objective.count(batch) for batch in batches), torch.zeros((), dtype=torch.int64))
+        positions = sum(batch[name].numel() for batch in batches for name in POSITIONS if name in batch)
         # The wish to stop travels with the count, so that all processes stop after the same step.
-        facts = torch.stack([count.to(device), torch.tensor(int(self.should_stop()), device=device)])
+        facts = torch.tensor([int(count), positions, int(self.should_stop())], device=device)
         if self.args.world_size > 1:
             facts = self.accelerator.reduce(facts, reduction="sum")
-        self.stop_requested = bool(facts[1])
+        self._step_count, self._step_positions = facts[0], facts[1]
+        self.stop_requested = bool(facts[2])
         self._step_loss = torch.zeros((), device=device)
-        self._step_count = facts[0]
         return batches, facts[0]
 
     def compute_loss(
@@ -199,9 +201,8 @@ class ExactTrainer(Trainer):
 
     def finish_step(self) -> None:
         """Adds a step to the account."""
-        rows = self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.account.seconds += time.perf_counter() - self._step_started
-        self.account.positions += rows * self.blocks.documents.block_size
+        self.account.positions += int(self._step_positions)
         self.account.targets += int(self._step_count)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

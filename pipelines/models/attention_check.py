@@ -1,0 +1,123 @@
+"""Measures, in the very model of a run, what its attention lets a position see."""
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import ConfigError
+from pipelines.models.encoder_inputs import EncoderInputs
+from pipelines.models.sparse_head import SparseHead
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PROBE_TOLERANCE = 1e-4  # freshly drawn models: a leak moves logits by 5e-3 to 0.8, rounding by up to 8e-7 (measured)
+
+
+def check_attention(model: "PreTrainedModel", isolate_documents: bool) -> dict[str, float]:
+    """Measures in this very model that no position sees a later one, and that packed documents do not see each other.
+
+    Without gradients, in eval mode, on the CPU: two short documents are computed packed, separately, and with the last
+    token changed.
+
+    Returns:
+        The largest difference of a logit: `future`, and `isolation` if isolate_documents.
+
+    Raises:
+        ConfigError: the model sees what it must not, or cannot compute.
+    """
+    import torch
+
+    was_training, generator = model.training, torch.Generator().manual_seed(0)
+    model.eval()
+    half = min(5, (getattr(model.config, "max_position_embeddings", None) or 10) // 2)
+    ids_T = torch.randint(0, model.config.vocab_size, (1, 2 * half), generator=generator)
+    changed_T = ids_T.clone()
+    changed_T[0, -1] = (ids_T[0, -1] + 1) % model.config.vocab_size
+    positions_T = torch.arange(half).repeat(2)[None]
+    try:
+        with torch.no_grad():
+            plain, changed = (
+                model(input_ids=ids, use_cache=False).logits[:, :-1].float() for ids in (ids_T, changed_T)
+            )
+            packed = model(input_ids=ids_T, position_ids=positions_T, use_cache=False).logits.float()
+            alone = [model(input_ids=part, use_cache=False).logits.float() for part in ids_T.split(half, dim=1)]
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        raise ConfigError(f"The {model.config.model_type} model cannot compute a forward pass: {error}") from None
+    model.train(was_training)
+    name = f"a {model.config.model_type} model with {model.config._attn_implementation} attention"
+    differences = {"future": float((plain - changed).abs().max())}
+    if not differences["future"] <= PROBE_TOLERANCE:
+        raise ConfigError(
+            f"In {name}, positions see later ones: a logit changes by {differences['future']:.3g} with the last token, "
+            "so what is to be predicted would be in the input. Take a decoder, or set is_decoder if its config has it; "
+            "an encoder is pretrained with recipes/pretrain_mlm.py."
+        )
+    if isolate_documents:
+        differences["isolation"] = float((packed - torch.cat(alone, dim=1)).abs().max())
+        _refuse_leak(name, differences["isolation"])
+    return differences
+
+
+def check_encoder(
+    model: "PreTrainedModel", isolate_documents: bool, compiled: bool = False
+) -> tuple[EncoderInputs, SparseHead | None]:
+    """Measures in this very encoder that positions see both sides, and that packed documents do not see each other.
+
+    Without gradients, in eval mode, on the CPU. The two documents are longer than a sliding window, if the model has
+    one and positions for it.
+
+    Args:
+        model: an encoder with a head over the vocabulary.
+        isolate_documents: as in the data section.
+        compiled: it will be compiled, which leaves no room for a sparse head.
+
+    Returns:
+        (inputs, head): what makes a packed batch the encoder's inputs, as measured; and what computes its head at
+        chosen positions alone, or None if the head does not treat each position by itself.
+
+    Raises:
+        ConfigError: the model sees what it must not, does not see what it must, or cannot compute.
+    """
+    import torch
+
+    inputs = EncoderInputs(model, isolate_documents)
+    was_training, generator = model.training, torch.Generator().manual_seed(0)
+    model.eval()
+    room = (getattr(model.config, "max_position_embeddings", None) or 10_000) - inputs.offset
+    half = max(2, min((inputs.window or 2) + 3, room // 2))
+    ids_T = torch.randint(0, model.config.vocab_size, (1, 2 * half), generator=generator)
+    changed_T = ids_T.clone()
+    changed_T[0, -1] = (ids_T[0, -1] + 1) % model.config.vocab_size
+    positions_T = torch.arange(half).repeat(2)[None]
+    packed_inputs = inputs({"input_ids": ids_T, "position_ids": positions_T})
+    head = None if compiled else SparseHead(model)
+    try:
+        with torch.no_grad():
+            packed = model(**packed_inputs).logits.float()
+            changed = model(**packed_inputs | {"input_ids": changed_T}).logits.float()
+            alone = torch.cat([model(input_ids=part).logits.float() for part in ids_T.split(half, dim=1)], dim=1)
+            if head is not None and not head.agrees_with(model, packed_inputs):
+                head = None
+    except (RuntimeError, IndexError, TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"The {model.config.model_type} model cannot compute a forward pass over packed documents: {error}. Take "
+            "an encoder from docs/models.md, or try --data.isolate_documents false."
+        ) from None
+    model.train(was_training)
+    name = f"a {model.config.model_type} model with {model.config._attn_implementation} attention"
+    if float((packed - changed)[0, half:-1].abs().max()) == 0:
+        raise ConfigError(
+            f"In {name}, positions do not see later ones: it is a decoder. Pretrain it with recipes/pretrain_clm.py, "
+            "or take an encoder such as modernbert or bert (and leave is_decoder out)."
+        )
+    if isolate_documents:
+        _refuse_leak(name, float((packed - alone).abs().max()))
+    return inputs, head
+
+
+def _refuse_leak(name: str, difference: float) -> None:
+    if not difference <= PROBE_TOLERANCE:
+        raise ConfigError(
+            f"In {name}, packed documents see each other: a logit differs by {difference:.3g} between packed and "
+            "separate documents. Take a model from docs/models.md, or accept the leak with "
+            "--data.isolate_documents false."
+        )

@@ -1,0 +1,68 @@
+"""What a model costs: parameters, and floating-point operations per token."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
+    """Parameters, each tied one once: total, trainable, embedding (input table)."""
+    parameters = list(model.parameters())
+    return {
+        "total": sum(parameter.numel() for parameter in parameters),
+        "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        "embedding": sum(parameter.numel() for parameter in model.get_input_embeddings().parameters()),
+    }
+
+
+def counted_flops_per_token(model: "PreTrainedModel", block_size: int, head_share: float = 1.0) -> float:
+    """Floating-point operations of forward and backward pass per token of a block of block_size tokens.
+
+    Counted by torch.utils.flop_counter on a copy without storage (meta device) with eager attention: every matrix
+    product, attention at its full T x T, a multiply-add as two operations. The backward pass is twice the forward
+    (Kaplan et al. 2020, section 2.1). For a decoder this is 6N + 12 L H Q T of PaLM (Chowdhery et al. 2022,
+    appendix B), with N without the embedding table. Recomputed activations are not counted.
+
+    Args:
+        model: a decoder, an encoder, or an encoder-decoder, which reads and writes block_size tokens each.
+        block_size: tokens in a block.
+        head_share: share of the positions whose logits are computed.
+    """
+    import copy
+
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model_config = copy.deepcopy(model.config)
+    with torch.device("meta"):
+        skeleton: Any = type(model)._from_config(model_config, attn_implementation="eager").eval()
+        ids_T = torch.zeros((1, block_size), dtype=torch.long)
+        mask_TT = torch.zeros((1, 1, block_size, block_size))  # ready-made: making one reads values, which meta has not
+    inputs: dict[str, Any] = {"input_ids": ids_T, "attention_mask": mask_TT, "use_cache": False}
+    if model_config.is_encoder_decoder:
+        inputs |= {"decoder_input_ids": ids_T, "decoder_attention_mask": mask_TT}
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        skeleton(**inputs)
+    head: Any = model.get_output_embeddings()
+    skipped = 0.0 if head is None else 2.0 * head.weight.numel() * (1 - head_share)
+    return 3.0 * (counter.get_total_flops() / block_size - skipped)
+
+
+def training_flops_per_token(model: "PreTrainedModel", block_size: int, head_share: float = 1.0) -> float:
+    """Floating-point operations of forward and backward pass per token, counted, or by formula where counting fails.
+
+    The formula is 6N + 12 L H Q T (Chowdhery et al. 2022, appendix B): N parameters without the input table. A model
+    with `forward_flops_per_token` states its own: the counter does not see into the kernels of recurrent layers.
+    """
+    own: Any = getattr(model, "forward_flops_per_token", None)
+    if own is not None:
+        return 3.0 * own()
+    try:
+        return counted_flops_per_token(model, block_size, head_share)
+    except Exception:  # a model that reads values of its inputs, or has no eager attention, cannot run without storage
+        counts, config, head = count_parameters(model), model.config, model.get_output_embeddings()
+        width = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
+        skipped = 0.0 if head is None else sum(one.numel() for one in head.parameters()) * (1 - head_share)
+        return 6.0 * (counts["total"] - counts["embedding"] - skipped) + 12.0 * width * block_size

@@ -1,0 +1,107 @@
+"""Pretrain a masked language model (an encoder) on text, evaluate it beside count baselines, and report.
+
+accelerate launch recipes/pretrain_mlm.py
+accelerate launch recipes/pretrain_mlm.py --data.files.train my.txt --model.preset bert-tiny
+"""
+
+from dataclasses import dataclass, field
+
+from pipelines.run import launch
+from pipelines.sections import (
+    DataConfig,
+    MaskedLanguageModelEvaluationConfig,
+    MaskingConfig,
+    ModelConfig,
+    PretrainingConfig,
+    RunConfig,
+    TokenizerConfig,
+)
+
+
+@dataclass
+class Config:
+    run: RunConfig = field(default_factory=RunConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    training: PretrainingConfig = field(default_factory=PretrainingConfig)
+    evaluation: MaskedLanguageModelEvaluationConfig = field(default_factory=MaskedLanguageModelEvaluationConfig)
+
+
+def main(config: Config) -> None:
+    from pipelines.data.collation import BlockCollator
+    from pipelines.data.loading import load_corpus
+    from pipelines.data.masking import Masking
+    from pipelines.data.receipt import training_receipt
+    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.data.tokenizer_training import MASK
+    from pipelines.evaluation import masked_language_modeling as evaluation
+    from pipelines.models.attention_check import check_encoder
+    from pipelines.models.build import build_model
+    from pipelines.publishing.model_card import write_model_card
+    from pipelines.report import write_report
+    from pipelines.run_folder import find_run_folder, print_result, report_if_finished
+    from pipelines.training import pretraining
+    from pipelines.training.arguments import training_arguments
+    from pipelines.training.objectives import MaskedLanguageModeling
+
+    folder = find_run_folder(config, __file__)
+    if report_if_finished(folder, config):
+        return
+
+    state = pretraining.start_processes(config.run, config.training)
+    with state.main_process_first():  # the others read its cache
+        corpus = load_corpus(config.data)
+        words = config.masking.whole_word_mask
+        text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size, [MASK], words)
+    masking = Masking.of(config.masking, text.tokenizer)
+    model = build_model("masked", config.model, text.tokenizer, config.data.block_size)
+    inputs, head = check_encoder(model, config.data.isolate_documents, config.training.torch_compile)
+    share = config.masking.mlm_probability if head else 1.0
+    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
+    arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
+    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+
+    objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
+    scorer = evaluation.FixedMask(
+        text.validation,
+        masking.for_evaluation(config.evaluation.mlm_probability),
+        objective,
+        config.training.per_device_eval_batch_size,
+        config.evaluation,
+    )
+    trainer = pretraining.train_model(
+        training=config.training,
+        arguments=arguments,
+        plan=plan,
+        folder=folder,
+        checkpoint=checkpoint,
+        model=model,
+        text=text,
+        collator=BlockCollator(),
+        objective=objective,
+        evaluate_model=scorer.evaluate,
+        rows=masking,
+    )
+    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan)
+    if not state.is_main_process:
+        return
+
+    pretraining.save_model(trainer, text.tokenizer, folder)
+    receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
+    folder.write_json("receipt.json", receipt)
+    metrics |= scorer.pseudo_perplexity(trainer.model)
+    baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)
+    metrics |= baseline
+    folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, neighbours))
+    licence = corpus.card.license if corpus.card else None
+    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, licence, kind="masked")
+    write_report(folder.path, metrics)
+    folder.write_json("metrics.json", metrics)
+    print_result(folder, metrics)
+    folder.unlock()
+
+
+if __name__ == "__main__":
+    launch(main, Config, __file__)
