@@ -51,7 +51,7 @@ def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | Non
     known = set(_leaf_keys(config_class))
 
     layers = [_read_yaml(path, known, parser, config_dir) for path in files or _existing(config_dir / "default.yaml")]
-    layers.append(_flag_layer(flags, known))
+    layers.append(_flag_layer(flags, known, set(_map_keys(config_class))))
     merged: dict[str, Any] = {}
     for layer in layers[:-1]:
         _merge(merged, layer, known)
@@ -138,12 +138,21 @@ def _plain(namespace: Namespace, sections: list[str]) -> dict[str, Any]:
     return {section: values[section] for section in sections}
 
 
-def _leaf_keys(config_class: Any, prefix: str = "") -> Iterator[str]:
+def _leaves(config_class: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(config_class).items():
         if dataclasses.is_dataclass(hint):
-            yield from _leaf_keys(hint, f"{prefix}{name}.")
+            yield from _leaves(hint, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", hint
+
+
+def _leaf_keys(config_class: Any) -> Iterator[str]:
+    return (key for key, _ in _leaves(config_class))
+
+
+def _map_keys(config_class: Any) -> Iterator[str]:
+    """Keys whose value may be a map, so that `--data.columns.review text` sets one entry of it."""
+    return (key for key, hint in _leaves(config_class) if "dict[" in str(hint))
 
 
 # ---------------------------------------------------------------- YAML files
@@ -256,14 +265,9 @@ def _split_config_files(argv: list[str]) -> tuple[list[str], list[Path]]:
     return flags, files
 
 
-def _flag_layer(flags: list[str], known: set[str]) -> dict[str, Any]:
+def _flag_layer(flags: list[str], known: set[str], maps: set[str]) -> dict[str, Any]:
     """Keys that the flags state, each refused if unknown; values stay with the parser, which knows the types."""
     stated = {}
-    maps = {
-        key
-        for key in known
-        if key in ("data.columns", "model.config", "training.extra", "training.lr_scheduler_kwargs")
-    }
     for position, flag in enumerate(flags):
         if not flag.startswith("--"):
             continue

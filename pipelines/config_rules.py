@@ -17,6 +17,7 @@ ALTERNATIVES = (
     ("model.preset", "model.name", "model.config"),
     ("tokenizer.name", "tokenizer.vocab_size"),
     ("model.name", "tokenizer.vocab_size"),  # a checkpoint brings its own tokenizer
+    ("old_domain.card", "old_domain.name", "old_domain.files"),
 )
 # Stating the first key unsets the second where an earlier layer stated it: it was meant for the earlier value.
 DEPENDENTS = (("training.lr_scheduler_type", "training.lr_scheduler_kwargs"),)

@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.run_folder import RunFolder
+from pipelines.run_folder import RunFolder, print_result
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-HEADLINES = ("bits_per_byte", "accuracy", "f1", "loss")  # the first that a run has is its verdict
+HEADLINES = ("bits_per_byte", "accuracy", "f1", "loss", "bytes_per_token")  # the first that a run has is its verdict
 LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
 COUNTS = ("tokens", "bytes", "seconds")
+EQUAL_TO_COMPARE = ("tokens", "bytes", "round_trip_rate")  # figures without which a comparison means nothing
 TRAINING_CURVES = ("learning_rate", "grad_norm", "tokens_per_second")
 LABELS = {
     "block_size": "Positions in a block",
@@ -90,6 +91,7 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         metrics=metrics,
         verdict=verdict(metrics),
         scores=score_table(metrics),
+        domains=domain_table(metrics),
         charts=charts(run.metrics_log(), metrics),
         rate=metrics.get("train_tokens_per_second", math.nan) * plan.get("flops_per_token", math.nan),
         rows_of=rows_of,
@@ -100,6 +102,14 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
     aside.write_text(page, encoding="utf-8", errors="replace")
     os.replace(aside, folder / "report.html")
     return folder / "report.html"
+
+
+def finish_run(folder: RunFolder, metrics: dict[str, float]) -> None:
+    """The last step of every recipe: report.html, then metrics.json, which makes the run a finished one; its result."""
+    write_report(folder.path, metrics)
+    folder.write_json("metrics.json", metrics)
+    print_result(folder, metrics)
+    folder.unlock()
 
 
 # ---------------------------------------------------------------- words and numbers
@@ -187,11 +197,13 @@ def baselines_of(metrics: dict[str, float]) -> dict[str, dict[str, float]]:
 def unit_of(metric: str, metrics: dict[str, float]) -> str:
     """Unit of a metric, or an empty string."""
     loss = "nats per token" if "eval_tokens" in metrics else "nats"
-    return {"loss": loss, "bits_per_byte": "bits per byte"}.get(metric, "")
+    return {"loss": loss, "bits_per_byte": "bits per byte", "bytes_per_token": "bytes per token"}.get(metric, "")
 
 
 def verdict(metrics: dict[str, float]) -> tuple[str, str]:
     """One sentence on the held-out score, beside the best baseline that was scored on as many tokens and bytes.
+
+    A tokenizer is set beside those that bring back as many documents.
 
     Returns:
         The sentence, and better, worse or plain.
@@ -206,7 +218,7 @@ def verdict(metrics: dict[str, float]) -> tuple[str, str]:
         figures[metric]: name
         for name, figures in baselines_of(metrics).items()
         if math.isfinite(figures.get(metric, math.nan))
-        and all(figures[count] == metrics[f"eval_{count}"] for count in ("tokens", "bytes") if count in figures)
+        and all(figures[same] == metrics[f"eval_{same}"] for same in EQUAL_TO_COMPARE if same in figures)
     }
     held_out = "held-out text" if metric == "bits_per_byte" else "held-out data"
     score = f"{unit_of(metric, metrics) or metric.replace('f1', 'F1')} on {held_out}"
@@ -248,8 +260,25 @@ def score_table(metrics: dict[str, float]) -> dict[str, Any]:
         label = {"tokens": "Tokens scored", "bytes": "Bytes they stand for", "seconds": "Time to score"}.get(name)
         rows.append((label or label_of(name), unit_of(name, metrics), cells, difference, name in COUNTS))
     used = {f"baseline_{name}_{metric}" for name, figures in baselines.items() for metric in figures}
-    unplaced = [name for name in metrics if not name.startswith(("eval_", "train_")) and name not in used]
+    placed = ("eval_", "train_", "start_", "old_")
+    unplaced = [name for name in metrics if not name.startswith(placed) and name not in used]
     return {"baselines": [label_of(name) for name in baselines], "metrics": names, "rows": rows, "others": unplaced}
+
+
+def domain_table(metrics: dict[str, float]) -> list[tuple[str, str, list[str], str]]:
+    """What a checkpoint was before training and after, on the new domain and on its old one, if it was measured.
+
+    Returns:
+        Rows: domain, metric, cells (before, after) and the difference.
+    """
+    rows = []
+    for prefix, domain in (("", "New domain"), ("old_", "Old domain")):
+        for metric in [*HEADLINES, "perplexity"]:
+            before, after = metrics.get(f"{prefix}start_{metric}"), metrics.get(f"{prefix}eval_{metric}")
+            if before is not None and after is not None:
+                cells = [number(before, 4), number(after, 4)]
+                rows.append((domain, label_of(metric), cells, difference_of(metric, after, before)))
+    return rows
 
 
 def difference_of(metric: str, value: float, baseline: float | None) -> str:

@@ -35,6 +35,11 @@ RESUMABLE_KEYS = {
     "training.dataloader_num_workers",
     "training.max_loss_spike",
 }
+# How the names of the figures end that a run prints.
+RESULTS = (
+    *("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy"),
+    *("_bytes_per_token", "_unknown_rate", "_round_trip_rate"),
+)
 
 
 class RunFolder:
@@ -234,7 +239,7 @@ def print_result(folder: RunFolder, metrics: dict[str, float]) -> None:
     """The figures that matter, on standard output of the first process."""
     if is_first_process():
         for name, value in metrics.items():
-            if name.endswith(("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy")):
+            if name.endswith(RESULTS):
                 print(f"{name:<44} {value:,.4f}")
         print(f"model  {folder.model}\nreport {folder.path / 'report.html'}")
 

@@ -16,6 +16,7 @@ Schedule = Literal[
     "inverse_sqrt",
     "polynomial",
 ]
+TokenizerType = Literal["bpe", "unigram", "wordpiece", "char"]
 
 
 @dataclass
@@ -87,10 +88,32 @@ class TokenizerConfig:
     """Existing tokenizer: local folder or Hub id. Default: the checkpoint's own, if model.name is set."""
     revision: str | None = None
     """Branch, tag or commit of a Hub tokenizer."""
+    new_tokens: int | list[str] | None = None
+    """Add tokens to an existing tokenizer: these words, or so many words of the training split that shorten it most."""
     vocab_size: int | None = None
     """Train a tokenizer of this many entries on the training split (char: at most this many)."""
-    type: Literal["bpe", "char"] = "bpe"
-    """What to train: byte-level BPE, or one entry per character."""
+    type: TokenizerType = "bpe"
+    """What to train: byte-level bpe or unigram (both know every text), BERT's wordpiece, or one entry per character."""
+
+
+@dataclass
+class OldDomainConfig:
+    """old_domain: text of the domain that a checkpoint comes from, scored before and after to show what is forgotten."""
+
+    card: str | None = None
+    """Data card whose validation split is scored."""
+    name: str | None = None
+    """Dataset on the Hugging Face Hub whose validation split is scored."""
+    config_name: str | None = None
+    """Which config of a Hub dataset or card that has several."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub dataset."""
+    files: str | list[str] | None = None
+    """Local files that are scored whole: a path or several, as in data.files."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Column -> role, as in data.columns."""
+    sample_by: Literal["document", "paragraph", "line"] = "document"
+    """What one document of a text file is."""
 
 
 @dataclass
@@ -280,7 +303,7 @@ class EmbeddingsConfig:
     epochs: int | None = None
     """Passes over the words (glove: over the pairs of words). Default: 5; glove 25."""
     learning_rate: float | None = None
-    """Learning rate at the start. Default: 0.025; glove 0.05."""
+    """Learning rate at the start. Default: 0.025; glove 0.2."""
     negative_samples: int = 5
     """Random words that each pair is told from. Not for glove."""
     subsample: float | None = 1e-3
@@ -309,15 +332,125 @@ class WordVectorEvaluationConfig:
     """Frequent words whose nearest neighbours are written to neighbours.json."""
 
 
+@dataclass
+class SentenceDataConfig(CorpusConfig):
+    """data: the text, its splits and its sentences (docs/data_cards.md)."""
+
+    block_size: int = 64
+    """Tokens in a sentence at most, two of them its begin and end. Longer documents are cut into equal parts."""
+    min_tokens: int = 8
+    """Parts of documents with fewer tokens of text are left out."""
+
+
+@dataclass
+class ContrastiveConfig:
+    """contrastive: what sentence embeddings are, and how they are learned (Gao, Yao and Chen 2021)."""
+
+    pooling: Literal["cls", "mean"] = "mean"
+    """The embedding of a sentence: the last state of its first token, or the mean of the states of all."""
+    temperature: float = 0.05
+    """Divides the cosine similarities of the softmax over all sentences of a step."""
+    dropout: float | None = 0.1
+    """Rate of all layers in training, which is all that tells the two views of a sentence apart; null: the model's."""
+
+
+@dataclass
+class SentenceSimilarityEvaluationConfig:
+    """evaluation: what the embeddings are measured on, and the baselines beside them."""
+
+    sts_files: str | list[str] | None = None
+    """Files of one set of scored pairs: csv, tsv, json lines or parquet with columns sentence1, sentence2 and score."""
+    sts_columns: dict[str, str] = field(default_factory=dict)
+    """Column -> role for columns of these files that are called otherwise, such as '{label: score}'."""
+    retrieval_documents: int = 1_000
+    """Held-out documents, evenly spread, whose first halves are to find their second halves."""
+    baselines: bool = True
+    """Score the model before training, the mean of its token vectors, and TF-IDF, all on the same pairs."""
+    samples: int = 6
+    """Held-out sentences whose nearest neighbours are shown in the report."""
+
+
+@dataclass
+class RowDataConfig(CorpusConfig):
+    """data: the text, its splits and its rows (docs/data_cards.md)."""
+
+    block_size: int = 256
+    """Tokens in a row at most, special ones among them. Longer documents are cut into equal parts."""
+
+
+@dataclass
+class Seq2SeqModelConfig(ModelConfig):
+    """model: a size, a config, a checkpoint, or two checkpoints of encoders (docs/models.md)."""
+
+    decoder_name: str | None = None
+    """Checkpoint that becomes the decoder of the encoder model.name: its cross-attention is drawn at random."""
+
+
+@dataclass
+class DenoisingConfig:
+    """denoising: what is hidden from the encoder, and what the decoder is to write."""
+
+    method: Literal["span_corruption", "text_infilling"] = "span_corruption"
+    """span_corruption: T5's, the hidden spans by their sentinels. text_infilling: BART's, the whole text."""
+    noise_density: float | None = None
+    """Share of the text tokens that are hidden. Default: 0.15; text_infilling 0.3."""
+    mean_noise_span_length: float = 3.0
+    """Tokens of a hidden span, on average."""
+
+
+@dataclass
+class DenoisingEvaluationConfig:
+    """evaluation: what is measured at the end, and the baselines beside it."""
+
+    max_blocks: int | None = None
+    """Evaluate on the first so many rows of the validation split. Default: all."""
+    ngram_order: int | None = 5
+    """Order of the Kneser-Ney baseline trained on the targets of the same rows; null: no baselines."""
+    samples: int = 4
+    """Held-out passages with hidden spans whose targets the model writes in the report."""
+
+
+@dataclass
+class TokenizerTrainingConfig:
+    """tokenizer: what is trained on the training split."""
+
+    type: TokenizerType = "bpe"
+    """Byte-level bpe or unigram (both know every text), BERT's wordpiece, or one entry per character."""
+    vocab_size: int = 8192
+    """Entries, special tokens among them; fewer if the text has no more to offer."""
+    mask_token: bool = True
+    """Add a mask token, which masked language models need."""
+    sentinels: int = 0
+    """Add so many tokens <extra_id_0>, <extra_id_1>, ..., which stand for masked spans in denoising."""
+
+
+@dataclass
+class TokenizerEvaluationConfig:
+    """evaluation: what is measured on the tokenizer, and the tokenizers beside it."""
+
+    max_documents: int | None = 2_000
+    """Measure on so many documents of each split, evenly spread; null: on all."""
+    compare_types: list[TokenizerType] = field(default_factory=list)
+    """Train tokenizers of these types too, on the same text with the same vocab_size, and measure them beside it."""
+
+
 # Keys whose value must lie strictly between two numbers.
 OPEN_RANGES: dict[str, tuple[float, float]] = {
     "masking.mlm_probability": (0, 1),
     "evaluation.mlm_probability": (0, 1),
+    "denoising.noise_density": (0, 1),
 }
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
+    "contrastive.temperature": (1e-3, None),
+    "contrastive.dropout": (0, 0.9999999),
+    "data.min_tokens": (1, None),
+    "evaluation.retrieval_documents": (2, 20_000),
     "run.threads": (1, None),
     "data.block_size": (2, None),
+    "evaluation.max_documents": (1, None),
+    "tokenizer.new_tokens": (1, None),
+    "tokenizer.sentinels": (0, None),
     "data.max_train_documents": (1, None),
     "training.max_steps": (1, None),
     "training.per_device_train_batch_size": (1, None),
@@ -342,6 +475,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "masking.random_replace_prob": (0, 1),
     "evaluation.sample_new_tokens": (1, None),
     "evaluation.temperature": (1e-3, None),
+    "denoising.mean_noise_span_length": (1, None),
     "embeddings.vector_size": (1, None),
     "embeddings.window": (1, None),
     "embeddings.min_count": (1, None),

@@ -11,6 +11,7 @@ from pipelines.sections import (
     DataConfig,
     LanguageModelEvaluationConfig,
     ModelConfig,
+    OldDomainConfig,
     PretrainingConfig,
     RunConfig,
     TokenizerConfig,
@@ -23,6 +24,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    old_domain: OldDomainConfig = field(default_factory=OldDomainConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: LanguageModelEvaluationConfig = field(default_factory=LanguageModelEvaluationConfig)
 
@@ -33,13 +35,13 @@ def main(config: Config) -> None:
     from pipelines.data.collation import BlockCollator
     from pipelines.data.loading import load_corpus
     from pipelines.data.receipt import training_receipt
-    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
     from pipelines.models.attention_check import check_attention
-    from pipelines.models.build import build_causal_lm
+    from pipelines.models.build import build_model
     from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import write_report
-    from pipelines.run_folder import find_run_folder, print_result, report_if_finished
+    from pipelines.report import finish_run
+    from pipelines.run_folder import find_run_folder, report_if_finished
     from pipelines.training import pretraining
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import CausalLanguageModeling
@@ -52,7 +54,8 @@ def main(config: Config) -> None:
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
         text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size)
-    model = build_causal_lm(config.model, text.tokenizer, config.data.block_size)
+        old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
+    model = build_model("causal", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
     check_attention(model, config.data.isolate_documents)
     plan = pretraining.make_plan(config.training, text.train, text.validation, model, state)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
@@ -68,6 +71,10 @@ def main(config: Config) -> None:
         batch_size=config.training.per_device_eval_batch_size,
         max_blocks=config.evaluation.max_blocks,
     )
+    evaluations = {"": evaluate}
+    if old is not None:
+        evaluations["old_"] = partial(evaluate, documents=old)
+    start = pretraining.score_start(model, config.model, evaluations)
     trainer = pretraining.train_model(
         training=config.training,
         arguments=arguments,
@@ -80,7 +87,8 @@ def main(config: Config) -> None:
         objective=objective,
         evaluate_model=evaluate,
     )
-    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan)
+    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
+    metrics |= pretraining.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 
@@ -93,11 +101,8 @@ def main(config: Config) -> None:
         trainer.model, text.tokenizer, text.validation, config.evaluation, config.training.seed, ngram
     )
     folder.write_json("samples.json", samples)
-    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.card.license if corpus.card else None)
-    write_report(folder.path, metrics)
-    folder.write_json("metrics.json", metrics)
-    print_result(folder, metrics)
-    folder.unlock()
+    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence)
+    finish_run(folder, metrics)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ accelerate launch recipes/pretrain_mlm.py
 accelerate launch recipes/pretrain_mlm.py --data.files.train my.txt --model.preset bert-tiny
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipelines.run import launch
 from pipelines.sections import (
@@ -12,6 +12,7 @@ from pipelines.sections import (
     MaskedLanguageModelEvaluationConfig,
     MaskingConfig,
     ModelConfig,
+    OldDomainConfig,
     PretrainingConfig,
     RunConfig,
     TokenizerConfig,
@@ -24,6 +25,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    old_domain: OldDomainConfig = field(default_factory=OldDomainConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: MaskedLanguageModelEvaluationConfig = field(default_factory=MaskedLanguageModelEvaluationConfig)
@@ -34,14 +36,14 @@ def main(config: Config) -> None:
     from pipelines.data.loading import load_corpus
     from pipelines.data.masking import Masking
     from pipelines.data.receipt import training_receipt
-    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.data.tokenizer_training import MASK
     from pipelines.evaluation import masked_language_modeling as evaluation
     from pipelines.models.attention_check import check_encoder
     from pipelines.models.build import build_model
     from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import write_report
-    from pipelines.run_folder import find_run_folder, print_result, report_if_finished
+    from pipelines.report import finish_run
+    from pipelines.run_folder import find_run_folder, report_if_finished
     from pipelines.training import pretraining
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import MaskedLanguageModeling
@@ -55,8 +57,9 @@ def main(config: Config) -> None:
         corpus = load_corpus(config.data)
         words = config.masking.whole_word_mask
         text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size, [MASK], words)
+        old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
     masking = Masking.of(config.masking, text.tokenizer)
-    model = build_model("masked", config.model, text.tokenizer, config.data.block_size)
+    model = build_model("masked", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
     inputs, head = check_encoder(model, config.data.isolate_documents, config.training.torch_compile)
     share = config.masking.mlm_probability if head else 1.0
     plan = pretraining.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
@@ -71,6 +74,10 @@ def main(config: Config) -> None:
         config.training.per_device_eval_batch_size,
         config.evaluation,
     )
+    evaluations = {"": scorer.evaluate}
+    if old is not None:
+        evaluations["old_"] = replace(scorer, documents=old).evaluate
+    start = pretraining.score_start(model, config.model, evaluations)
     trainer = pretraining.train_model(
         training=config.training,
         arguments=arguments,
@@ -84,23 +91,19 @@ def main(config: Config) -> None:
         evaluate_model=scorer.evaluate,
         rows=masking,
     )
-    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan)
+    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
+    metrics |= pretraining.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 
     pretraining.save_model(trainer, text.tokenizer, folder)
     receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     folder.write_json("receipt.json", receipt)
-    metrics |= scorer.pseudo_perplexity(trainer.model)
     baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)
-    metrics |= baseline
+    metrics |= scorer.pseudo_perplexity(trainer.model) | baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, neighbours))
-    licence = corpus.card.license if corpus.card else None
-    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, licence, kind="masked")
-    write_report(folder.path, metrics)
-    folder.write_json("metrics.json", metrics)
-    print_result(folder, metrics)
-    folder.unlock()
+    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, kind="masked")
+    finish_run(folder, metrics)
 
 
 if __name__ == "__main__":

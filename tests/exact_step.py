@@ -1,6 +1,6 @@
 """One optimizer step of ExactTrainer on ragged documents; as a script, the same under torchrun.
 
-torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATION FAMILY [FAMILY ...]
+torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATION MODEL_TYPE [MODEL_TYPE ...]
 """
 
 import json
@@ -9,55 +9,48 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from architectures import FewTokens, build, objective_of
 from transformers import TrainingArguments
 
 from pipelines.data.collation import BlockCollator
+from pipelines.data.masking import Masking
 from pipelines.data.packing import PackedDocuments, TrainingBlocks, TrainingOrder
-from pipelines.models.build import build_causal_lm
-from pipelines.sections import ModelConfig
-from pipelines.training.objectives import CausalLanguageModeling
+from pipelines.models.attention_check import check_encoder
+from pipelines.sections import MaskingConfig
+from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer
-
-SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-FAMILIES = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
-    "llama": SIZES | {"num_key_value_heads": 2},
-    "qwen3": SIZES | {"num_key_value_heads": 1, "head_dim": 16},
-    "gpt_neox": SIZES,
-    "modernbert-decoder": SIZES,
-    "smollm3": SIZES | {"num_key_value_heads": 1},
-}
-
-
-class FewTokens:
-    """As much of a tokenizer as building a model asks for."""
-
-    bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
-
-    def get_vocab(self) -> dict[str, int]:
-        return {str(index): index for index in range(64)}
 
 
 def ragged_documents() -> PackedDocuments:
     """Eight blocks of 16 positions, with 1 to 40 tokens a document and a short last block."""
     lengths = [1, 2, 40, 3, 1, 1, 20, 9, 1, 1, 1, 1, 30, 6]
-    tokens = np.random.default_rng(0).integers(3, 64, sum(lengths)).astype(np.int32)
+    tokens = np.random.default_rng(0).integers(4, 64, sum(lengths)).astype(np.int32)
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64)
     return PackedDocuments(tokens, starts, None, block_size=16, pad_token_id=2)
 
 
-def build(family: str) -> torch.nn.Module:
-    """The same small model every time, in fp32, without dropout."""
-    torch.manual_seed(0)
-    model_config = ModelConfig(config={"model_type": family, **FAMILIES[family]})
-    return build_causal_lm(model_config, FewTokens(), block_size=16)
+def masking() -> Masking:
+    """Masks 40 % of the tokens."""
+    return Masking.of(MaskingConfig(mlm_probability=0.4), FewTokens())
 
 
-def one_step(family: str, rows: int, accumulation: int, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
+def training_rows(model_type: str) -> TrainingBlocks:
+    """The run of all eight blocks once."""
+    documents = ragged_documents()
+    rows = masking() if objective_of(model_type) == "masked" else None
+    return TrainingBlocks(documents, TrainingOrder(len(documents), seed=0), 8, 8, rows)
+
+
+def one_step(model_type: str, rows: int, accumulation: int, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
     """(logged loss, weights afterwards) of one SGD step with learning rate 1 over all eight blocks."""
-    documents, losses = ragged_documents(), []
+    model, blocks, losses = build(model_type, block_size=16), training_rows(model_type), []
+    if objective_of(model_type) == "masked":
+        objective = MaskedLanguageModeling(False, *check_encoder(model, isolate_documents=True))
+        assert objective.head is not None
+    else:
+        objective = CausalLanguageModeling(bf16=False)
     trainer = ExactTrainer(
-        model=build(family),
+        model=model,
         args=TrainingArguments(
             output_dir=str(folder),
             max_steps=1,
@@ -74,32 +67,32 @@ def one_step(family: str, rows: int, accumulation: int, folder: Path) -> tuple[f
             disable_tqdm=True,
             dataloader_pin_memory=False,
         ),
-        train_dataset=TrainingBlocks(documents, TrainingOrder(len(documents), seed=0), 8, 8),
+        train_dataset=blocks,
         data_collator=BlockCollator(),
         processing_class=None,
-        objective=CausalLanguageModeling(bf16=False),
+        objective=objective,
         evaluate_model=lambda model: {},
         log_event=lambda event: losses.append(event["loss"]),
         epoch_of_step=float,
         flops_per_token=1.0,
     )
     trainer.train()
-    assert trainer.account.targets == documents.targets
+    assert trainer.account.targets == blocks.targets()
     state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
     return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
 
 
-def main(folder: Path, rows: int, accumulation: int, families: list[str]) -> None:
+def main(folder: Path, rows: int, accumulation: int, model_types: list[str]) -> None:
     """Runs under torchrun; the first process writes losses, weights and the real world size."""
     from accelerate import PartialState
 
     state = PartialState(cpu=True)
     torch.set_num_threads(1)
     losses = {}
-    for family in families:
-        losses[family], weights = one_step(family, rows, accumulation, folder / family)
+    for model_type in model_types:
+        losses[model_type], weights = one_step(model_type, rows, accumulation, folder / model_type)
         if state.is_main_process:
-            torch.save(weights, folder / f"{family}.pt")
+            torch.save(weights, folder / f"{model_type}.pt")
     if state.is_main_process:
         facts = {"world_size": torch.distributed.get_world_size(), "loss": losses}
         (folder / "facts.json").write_text(json.dumps(facts))

@@ -2,83 +2,74 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from architectures import (
+    CASES,
+    DECODERS,
+    ENCODERS,
+    LEAKING_CASES,
+    VOCABULARY,
+    build,
+    objective_of,
+    table,
+    written_table,
+)
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
 from pipelines.data.packing import PackedDocuments
 from pipelines.errors import ConfigError
-from pipelines.models.attention_check import check_attention
-from pipelines.models.build import build_causal_lm
-from pipelines.sections import ModelConfig
+from pipelines.models.attention_check import check_attention, check_encoder
+from pipelines.models.encoder_inputs import EncoderInputs
 
-SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-GROUPED = SIZES | {"num_key_value_heads": 1, "head_dim": 16}
-# docs/models.md lists these as supported; sliding windows are shorter than the longest document below.
-SUPPORTED = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2},
-    "llama": GROUPED,
-    "qwen2": SIZES | {"num_key_value_heads": 1},
-    "qwen3": GROUPED,
-    "gpt_neox": SIZES,
-    "mistral": GROUPED | {"sliding_window": 8},
-    "smollm3": SIZES | {"num_key_value_heads": 1},
-    "olmo2": SIZES | {"num_key_value_heads": 2},
-    "phi3": SIZES | {"num_key_value_heads": 2},
-    "granite": SIZES | {"num_key_value_heads": 1},
-    "gemma3_text": GROUPED | {"sliding_window": 8},
-    "modernbert-decoder": SIZES | {"local_attention": 8},
-}
-LEAKING = {"opt": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 64,
-                   "word_embed_proj_dim": 32}}  # fmt: skip
-TOKENIZER_LENGTH = 64
+LENGTHS = [3, 1, 30, 12, 5]
 
 
-class FewTokens:
-    """As much of a tokenizer as building a model asks for."""
-
-    bos_token_id, eos_token_id, pad_token_id = 0, 1, 2
-
-    def get_vocab(self) -> dict[str, int]:
-        return {str(index): index for index in range(TOKENIZER_LENGTH)}
-
-
-def build(model_type: str, sizes: dict, attention: str) -> torch.nn.Module:
-    torch.manual_seed(0)
-    config = ModelConfig(config={"model_type": model_type, **sizes}, attn_implementation=attention)
-    model = build_causal_lm(config, FewTokens(), block_size=64)
-    for parameter in model.parameters():  # larger than drawn, so that a leak is far above rounding
+def enlarged(model_type: str, attention: str | None = None) -> torch.nn.Module:
+    """With weights larger than drawn, so that a leak is far above rounding."""
+    model = build(model_type, attention)
+    for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.data.mul_(5)
     return model.eval()
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("model_type", SUPPORTED)
-def test_packed_documents_equal_separate_ones(model_type: str, attention: str) -> None:
-    model = build(model_type, SUPPORTED[model_type], attention)
-    lengths = [3, 1, 30, 12, 5]
-    tokens = torch.randint(0, TOKENIZER_LENGTH, (sum(lengths),), generator=torch.Generator().manual_seed(1))
-    starts = torch.tensor([0, *torch.tensor(lengths).cumsum(0)[:-1]])
+def check(model: torch.nn.Module, isolate_documents: bool = True) -> object:
+    """What a recipe measures before it trains."""
+    checker = check_encoder if objective_of(model.config.model_type) == "masked" else check_attention
+    return checker(model, isolate_documents)
+
+
+def packed_block() -> dict[str, torch.Tensor]:
+    tokens = torch.randint(4, VOCABULARY, (sum(LENGTHS),), generator=torch.Generator().manual_seed(1))
+    starts = torch.tensor([0, *torch.tensor(LENGTHS).cumsum(0)[:-1]])
     documents = PackedDocuments(tokens.numpy(), starts.numpy(), None, block_size=64, pad_token_id=2)
-    block = {name: torch.from_numpy(values)[None] for name, values in documents.block(0).items()}
+    return {name: torch.from_numpy(values)[None] for name, values in documents.block(0).items()}
+
+
+@pytest.mark.parametrize(("model_type", "attention"), CASES)
+def test_packed_documents_equal_separate_ones(model_type: str, attention: str) -> None:
+    model, block = enlarged(model_type, attention), packed_block()
+    assert model.config._attn_implementation == attention
+    if objective_of(model_type) == "masked":
+        inputs, tolerance = EncoderInputs(model)(block), 2e-5
+    else:
+        inputs, tolerance = {"position_ids": block["position_ids"], "input_ids": block["input_ids"]}, 1e-5
     with torch.no_grad():
-        packed = model(input_ids=block["input_ids"], position_ids=block["position_ids"], use_cache=False).logits[0]
-        for start, length in zip(starts.tolist(), lengths, strict=True):
-            alone = model(input_ids=tokens[start : start + length][None], use_cache=False).logits[0]
-            torch.testing.assert_close(packed[start : start + length], alone, atol=1e-5, rtol=1e-5)
-    assert max(check_attention(model, isolate_documents=True).values()) < 1e-5
+        packed = model(**inputs).logits[0, : sum(LENGTHS)].split(LENGTHS)
+        for part, ids in zip(packed, block["input_ids"][0, : sum(LENGTHS)].split(LENGTHS), strict=True):
+            torch.testing.assert_close(part, model(input_ids=ids[None]).logits[0], atol=tolerance, rtol=tolerance)
+    check(model)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("model_type", LEAKING)
+@pytest.mark.parametrize(("model_type", "attention"), LEAKING_CASES)
 def test_a_leaking_architecture_is_refused(model_type: str, attention: str) -> None:
     with pytest.raises(ConfigError, match=f"In a {model_type} model .* see each other.*isolate_documents false"):
-        check_attention(build(model_type, LEAKING[model_type], attention), isolate_documents=True)
-    check_attention(build(model_type, LEAKING[model_type], attention), isolate_documents=False)
+        check(enlarged(model_type, attention))
+    check(enlarged(model_type, attention), isolate_documents=False)
 
 
 def test_an_attention_mask_of_ones_would_leak() -> None:
     """Why batches carry no attention_mask: the check sees the leak that one brings."""
-    model = build("llama", SUPPORTED["llama"], "sdpa")
+    model = enlarged("llama")
     plain = model.forward
 
     def with_mask(**inputs: torch.Tensor) -> object:
@@ -89,12 +80,55 @@ def test_an_attention_mask_of_ones_would_leak() -> None:
         check_attention(model, isolate_documents=True)
 
 
+@pytest.mark.parametrize("wrong", ["ones", "selecting"])
+def test_a_wrong_mask_of_an_encoder_would_leak(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask of ones isolates nothing; one of True and False is added as 1 and 0 by eager attention."""
+    model = enlarged("bert", "eager")
+    if wrong == "ones":
+        monkeypatch.setattr(
+            EncoderInputs, "_mask", lambda self, visible: torch.ones_like(visible[:, 0], dtype=torch.long)
+        )
+    else:
+        monkeypatch.setattr(EncoderInputs, "_mask", lambda self, visible: visible[:, None])
+    with pytest.raises(ConfigError, match="see each other"):
+        check_encoder(model, isolate_documents=True)
+
+
+def test_one_mask_for_all_layers_of_modernbert_is_seen() -> None:
+    """A single mask replaces the sliding window too: documents longer than it would see too much."""
+    model, block = enlarged("modernbert"), packed_block()
+    inputs = EncoderInputs(model)(block)
+    inputs["attention_mask"] = inputs["attention_mask"]["full_attention"]
+    with torch.no_grad():
+        packed = model(**inputs).logits[0, 4:34]
+        alone = model(input_ids=block["input_ids"][:, 4:34]).logits[0]
+    assert float((packed - alone).abs().max()) > 1e-3
+
+
 def test_a_model_that_sees_the_future_is_refused() -> None:
     """BERT without is_decoder: the token to predict would be in its input."""
-    with pytest.raises(ConfigError, match="positions see later ones.*is_decoder"):
-        check_attention(build("bert", SIZES, "sdpa"), isolate_documents=False)
+    with pytest.raises(ConfigError, match=r"positions see later ones.*is_decoder.*pretrain_mlm\.py"):
+        check_attention(enlarged("bert"), isolate_documents=False)
+
+
+def test_an_encoder_that_sees_one_side_only_is_refused() -> None:
+    model = enlarged("bert")
+    model.config.is_decoder = True
+    for layer in model.bert.encoder.layer:
+        layer.attention.self.is_causal = True
+    model.bert.config.is_decoder = True
+    with pytest.raises(ConfigError, match=r"do not see later ones.*pretrain_clm\.py"):
+        check_encoder(model, isolate_documents=False)
 
 
 def test_supported_architectures_exist_in_transformers() -> None:
-    for model_type in SUPPORTED:
-        assert type(AutoConfig.for_model(model_type)) in AutoModelForCausalLM._model_mapping
+    assert len(DECODERS) > 10
+    assert len(ENCODERS) > 10
+    for auto_class, model_types in ((AutoModelForCausalLM, DECODERS), (AutoModelForMaskedLM, ENCODERS)):
+        for model_type in model_types:
+            assert type(AutoConfig.for_model(model_type)) in auto_class._model_mapping
+
+
+def test_the_table_of_the_docs_is_what_is_tested() -> None:
+    """Made anew by `python tests/architectures.py`."""
+    assert written_table() == table()

@@ -12,7 +12,7 @@ from pipelines.data.cards import DataCard
 from pipelines.data.sources import Source, check_config, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
 from pipelines.errors import CardError, DataError
-from pipelines.sections import DataConfig
+from pipelines.sections import CorpusConfig
 
 if TYPE_CHECKING:
     import datasets
@@ -34,8 +34,13 @@ class Corpus:
     card: DataCard | None
     """The data card, if the corpus comes from one."""
 
+    @property
+    def licence(self) -> str | None:
+        """Licence by the data card, if there is one."""
+        return None if self.card is None else self.card.license
 
-def load_corpus(config: DataConfig) -> Corpus:
+
+def load_corpus(config: CorpusConfig) -> Corpus:
     """Reads a corpus from its one source (card, Hub dataset or files), cleans it and draws a missing validation split.
 
     The documents are kept as Arrow files in `builders.cache_root()`, in a folder named by their fingerprint. The source

@@ -18,6 +18,23 @@ IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's default ignore_index
 
 
 @dataclass(frozen=True)
+class RowShape:
+    """Positions that a row takes in a model, the mean over a run, padding included.
+
+    Attributes:
+        inputs: of the model, or of its encoder.
+        decoder_inputs: of an encoder-decoder's decoder; else 0.
+        longest_decoder_inputs: the most that a row has of these.
+        padding_share: share of all these positions that hold no token.
+    """
+
+    inputs: float
+    decoder_inputs: float
+    longest_decoder_inputs: int
+    padding_share: float
+
+
+@dataclass(frozen=True)
 class PackedDocuments:
     """A token stream cut into blocks.
 
@@ -111,6 +128,14 @@ class PackedDocuments:
             "position_ids": np.arange(self.block_size),
             "shift_labels": np.full(self.block_size, IGNORE_INDEX, dtype=np.int64),
         }
+
+    def order(self, seed: int, rows_per_step: int) -> "TrainingOrder":
+        """The order in which a run with steps of rows_per_step rows sees the blocks."""
+        return TrainingOrder(len(self), seed)
+
+    def row_shape(self, order: "TrainingOrder", rows: int, batch_size: int) -> RowShape:
+        """What a row is to a model in a run of `rows` rows that computes batch_size of them at once."""
+        return RowShape(self.block_size, 0, 0, 1 - len(self.tokens_N) / (len(self) * self.block_size))
 
     def target_bytes(self, blocks: int | None = None) -> int:
         """UTF-8 bytes of the targets of the first `blocks` blocks (default all): the divisor of bits per byte."""

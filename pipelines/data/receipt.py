@@ -1,9 +1,12 @@
 """The receipt of a run: every row and token, from what was read to what was trained on. Totals close or it stops."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.errors import DataError
+
+if TYPE_CHECKING:
+    from pipelines.data.document_rows import DocumentRows
 
 
 def split_receipt(rows: dict[str, Any], counts: dict[str, int], documents: PackedDocuments) -> dict[str, Any]:
@@ -39,6 +42,74 @@ def split_receipt(rows: dict[str, Any], counts: dict[str, int], documents: Packe
             "tokens_truncated": 0,
             "tokens_dropped": 0,
         },
+    }
+
+
+def sentence_receipt(text_tokens: int, sentences: int, tokens_kept: int, left_out: tuple[int, int]) -> dict[str, int]:
+    """Receipt of cutting documents into sentences, which are the blocks of contrastive training.
+
+    Args:
+        text_tokens: as tokenization counted them.
+        sentences, tokens_kept: how many sentences, and their tokens of text.
+        left_out: parts that were too short to be sentences, and their tokens.
+
+    Raises:
+        DataError: a token of text is in no part, or in two.
+    """
+    _close("text tokens = tokens in sentences + tokens left out", text_tokens, tokens_kept + left_out[1])
+    return {
+        "blocks": sentences,
+        "tokens_in_sentences": tokens_kept,
+        "parts_below_min_tokens": left_out[0],
+        "tokens_in_parts_below_min_tokens": left_out[1],
+    }
+
+
+def rows_receipt(text_tokens: int, rows: "DocumentRows") -> dict[str, int]:
+    """Receipt of cutting documents into rows, which are the blocks of denoising.
+
+    Args:
+        text_tokens: as tokenization counted them.
+        rows: the split.
+
+    Raises:
+        DataError: a token of text is in no part, or in two.
+    """
+    kept, (short, short_tokens) = int(rows.lengths_R.sum()), rows.too_short
+    _close("text tokens = tokens in rows + tokens in parts too short", text_tokens, kept + short_tokens)
+    return {
+        "blocks": len(rows),
+        "block_size": rows.block_size,
+        "targets": rows.targets,
+        "text_tokens": text_tokens,
+        "tokens_in_rows": kept,
+        "tokens_in_parts_too_short": short_tokens,
+        "parts_too_short": short,
+        "documents_cut": rows.documents_cut,
+        "tokens_truncated": 0,
+        "tokens_dropped": 0,
+    }
+
+
+def padding_receipt(run: TrainingBlocks, positions: int) -> dict[str, float]:
+    """Positions that a run over DocumentRows computed, with and without a token, encoder and decoder together.
+
+    Args:
+        run: the rows of the whole run.
+        positions: as the trainer counted them in its batches, over all steps.
+
+    Raises:
+        DataError: the batches had less room than the rows have tokens.
+    """
+    rows: Any = run.documents
+    filled = int(((rows.input_lengths_R + rows.target_lengths_R) * run.order.consumed(run.last_place)).sum())
+    if filled > positions:
+        raise DataError(f"The receipt does not close: {filled:,} tokens stood in {positions:,} positions.")
+    return {
+        "positions_computed": positions,
+        "positions_with_token": filled,
+        "padding": positions - filled,
+        "padding_share": 1 - filled / positions,
     }
 
 

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.builders import cache_root
+from pipelines.data.loading import load_corpus
+from pipelines.data.new_tokens import add_new_tokens
 from pipelines.data.packing import PackedDocuments
 from pipelines.data.receipt import split_receipt
 from pipelines.data.tokenizer_training import train_tokenizer
 from pipelines.errors import ConfigError, DataError
 from pipelines.hub import load_pretrained
+from pipelines.sections import DataConfig, DataFiles
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
     from pipelines.data.loading import Corpus
-    from pipelines.sections import ModelConfig, TokenizerConfig
+    from pipelines.sections import ModelConfig, OldDomainConfig, TokenizerConfig
 
 BATCH_DOCUMENTS = 1_000
 CACHE_VERSION = 3  # raise when the cached arrays or the trained tokenizers would come out differently
@@ -54,6 +57,11 @@ def get_tokenizer(
     if model.name is not None:
         return _load_tokenizer("model.name", model.name, model.revision)
     vocab_size = config.vocab_size
+    if config.new_tokens is not None:
+        raise ConfigError(
+            "tokenizer.new_tokens adds to an existing tokenizer, but this one is trained on the very texts: its words "
+            "are in it. Name a checkpoint with --model.name, or leave tokenizer.new_tokens out."
+        )
     if vocab_size is None:
         raise ConfigError("No tokenizer: set tokenizer.vocab_size to train one, or tokenizer.name to load one.")
     from transformers import PreTrainedTokenizerFast
@@ -146,6 +154,8 @@ class TokenizedCorpus:
     """Receipts of both splits, and what loading recorded besides."""
     hashes: dict[str, str]
     """Content hashes of texts and tokenizer, which must be the same when a run goes on."""
+    new_tokens: dict[int, list[int]]
+    """Tokens that were added to the tokenizer -> the tokens that each was cut into before."""
 
 
 def tokenize_corpus(
@@ -171,6 +181,9 @@ def tokenize_corpus(
         DataError: the training split is smaller than one block, or a total does not close.
     """
     tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint, special_tokens)
+    new_tokens: dict[int, list[int]] = {}
+    if config.new_tokens is not None:
+        new_tokens = add_new_tokens(tokenizer, config.new_tokens, _texts(corpus.splits["train"]))
     packed: dict[str, PackedDocuments] = {}
     receipt = {name: value for name, value in corpus.receipt.items() if name not in corpus.splits}
     for split in ("train", "validation"):
@@ -184,7 +197,32 @@ def tokenize_corpus(
             )
         receipt[split] = split_receipt(corpus.receipt[split], counts, packed[split])
     hashes = {"corpus": corpus.fingerprint, "tokenizer": tokenizer_hash(tokenizer)}
-    return TokenizedCorpus(tokenizer, packed["train"], packed["validation"], receipt, hashes)
+    return TokenizedCorpus(tokenizer, packed["train"], packed["validation"], receipt, hashes, new_tokens)
+
+
+def tokenize_old_domain(
+    config: "OldDomainConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int
+) -> PackedDocuments | None:
+    """The text of the domain that a checkpoint comes from, as blocks to score; None if the config names none.
+
+    Raises:
+        ConfigError, CardError, DataError, HubError: as `load_corpus`.
+    """
+    files = None if config.files is None else DataFiles(train=config.files, validation=config.files)
+    if config.card is None and config.name is None and files is None:
+        return None
+    data = DataConfig(
+        card=config.card,
+        name=config.name,
+        config_name=config.config_name,
+        revision=config.revision,
+        files=files or DataFiles(),
+        columns=config.columns,
+        sample_by=config.sample_by,
+    )
+    corpus = load_corpus(data)
+    packed, _ = tokenize(corpus.splits["validation"], tokenizer, block_size, corpus.fingerprint, "validation")
+    return packed
 
 
 def document_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:

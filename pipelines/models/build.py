@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import ConfigError, did_you_mean
 from pipelines.hub import load_pretrained
+from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Head:
     name: str
     examples: str
     recipe: str
+    unused: tuple[str, ...] = ()
+    """Beginnings of the names of weights that a checkpoint may lack."""
 
 
 HEADS = {
@@ -41,6 +44,14 @@ HEADS = {
         "an encoder such as modernbert or bert",
         "recipes/pretrain_mlm.py",
     ),
+    "encoder": Head(
+        "AutoModel",
+        "MODEL_FOR_MASKED_LM_MAPPING",
+        "sentence encoder",
+        "an encoder such as modernbert or bert",
+        "recipes/pretrain_contrastive.py",
+        unused=("pooler.",),  # a masked language model is saved without one
+    ),
     "seq2seq": Head(
         "AutoModelForSeq2SeqLM",
         "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING",
@@ -52,11 +63,12 @@ HEADS = {
 
 
 def build_model(
-    objective: Literal["causal", "masked", "seq2seq"],
+    objective: Literal["causal", "masked", "encoder", "seq2seq"],
     config: "ModelConfig",
     tokenizer: "PreTrainedTokenizerBase",
     block_size: int,
     new_tokens: Mapping[int, list[int]] | None = None,
+    dropout: float | None = None,
 ) -> "PreTrainedModel":
     """A model with the head of an objective and fp32 weights, fitting the tokenizer and the block size.
 
@@ -70,6 +82,7 @@ def build_model(
         tokenizer: what the model is to read.
         block_size: tokens it must have positions for.
         new_tokens: tokens that were added to a checkpoint's tokenizer -> the tokens each was cut into before.
+        dropout: rate of all layers in training; None: as the config has it.
 
     Raises:
         ConfigError: no or unknown source, fewer positions than block_size, a stated vocabulary smaller than the
@@ -85,7 +98,7 @@ def build_model(
     auto_class = getattr(transformers, head.auto_class)
     if config.name is not None:
         name = config.name
-        options = {"revision": config.revision}
+        options: dict[str, Any] = {"revision": config.revision}
         model_config = load_pretrained(
             "config",
             "model.name",
@@ -93,11 +106,14 @@ def build_model(
             lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options),
         )
         _check(model_config, head)
+        if dropout is not None:
+            set_dropout(model_config, dropout)
+            options["config"] = model_config
         model, loading = load_pretrained(
             "model",
             "model.name",
             name,
-            lambda offline: _with_attention(
+            lambda offline: with_attention(
                 config.attn_implementation,
                 lambda attention: auto_class.from_pretrained(
                     name,
@@ -110,21 +126,24 @@ def build_model(
                 ),
             ),
         )
-        if loading["missing_keys"]:
+        missing = sorted(key for key in loading["missing_keys"] if not key.startswith(head.unused))
+        if missing:
             raise ConfigError(
-                f"The checkpoint {name} lacks weights of a {head.name}, such as "
-                f"{sorted(loading['missing_keys'])[0]!r}; they would be drawn at random. Has it another head? "
+                f"The checkpoint {name} lacks weights of a {head.name}, such as {missing[0]!r}; they would be drawn at "
+                "random. Has it another head? "
                 f"To start from random weights of its shape: --model.config {name} --model.name null."
             )
         resize_embeddings(model, tokenizer, new_tokens or {})
     else:
         model_config = _config_from_scratch(config, tokenizer, block_size)
         _check(model_config, head)
-        model = _with_attention(
+        if dropout is not None:
+            set_dropout(model_config, dropout)
+        model = with_attention(
             config.attn_implementation, lambda attention: auto_class.from_config(model_config, **attention)
         )
         model.float()
-    _check_positions(model, block_size)
+    check_positions(model, block_size)
     model.config.use_cache = False  # with a cache, transformers does not isolate packed documents
     return model
 
@@ -166,7 +185,8 @@ def vocabulary_size(tokenizer: "PreTrainedTokenizerBase") -> int:
     return max(tokenizer.get_vocab().values()) + 1
 
 
-def _with_attention(attn_implementation: str, build: Any) -> Any:
+def with_attention(attn_implementation: str, build: Any) -> Any:
+    """What `build` makes of attn_implementation, given as a map of keyword arguments; a ConfigError if it fails."""
     import torch
 
     if attn_implementation == "flex_attention" and not torch.cuda.is_available():
@@ -274,7 +294,7 @@ def _check(model_config: "PreTrainedConfig", head: Head) -> None:
         return type(model_config) in getattr(transformers, other.mapping)
 
     name, fits = model_config.model_type, has(head)
-    if head.name == HEADS["masked"].name:
+    if head.mapping == HEADS["masked"].mapping:
         fits = fits and not model_config.is_encoder_decoder  # BART is in the list, for its own denoising
     if not fits:
         order = ("seq2seq", "masked", "causal") if model_config.is_encoder_decoder else ("masked", "causal")
@@ -283,7 +303,8 @@ def _check(model_config: "PreTrainedConfig", head: Head) -> None:
         raise ConfigError(f"A {name} model is no {head.name}. Use {head.examples}{instead}.")
 
 
-def _check_positions(model: "PreTrainedModel", block_size: int) -> None:
+def check_positions(model: "PreTrainedModel", block_size: int) -> None:
+    """Raises ConfigError if a model has fewer positions than block_size."""
     positions = getattr(model.config, "max_position_embeddings", None)
     room = None if positions is None else positions - position_offset(model)
     if room is not None and room < block_size:

@@ -16,8 +16,10 @@ def count_parameters(model: "PreTrainedModel") -> dict[str, int]:
     }
 
 
-def counted_flops_per_token(model: "PreTrainedModel", block_size: int, head_share: float = 1.0) -> float:
-    """Floating-point operations of forward and backward pass per token of a block of block_size tokens.
+def counted_flops_per_token(
+    model: "PreTrainedModel", block_size: int, head_share: float = 1.0, decoder_size: int | None = None
+) -> float:
+    """Floating-point operations of forward and backward pass per position of a row.
 
     Counted by torch.utils.flop_counter on a copy without storage (meta device) with eager attention: every matrix
     product, attention at its full T x T, a multiply-add as two operations. The backward pass is twice the forward
@@ -25,9 +27,11 @@ def counted_flops_per_token(model: "PreTrainedModel", block_size: int, head_shar
     appendix B), with N without the embedding table. Recomputed activations are not counted.
 
     Args:
-        model: a decoder, an encoder, or an encoder-decoder, which reads and writes block_size tokens each.
-        block_size: tokens in a block.
+        model: a decoder, an encoder, or an encoder-decoder.
+        block_size: positions of the row, in an encoder-decoder those of the encoder.
         head_share: share of the positions whose logits are computed.
+        decoder_size: positions of an encoder-decoder's decoder, which count as positions of the row too. Default: as
+            many as the encoder's.
     """
     import copy
 
@@ -38,20 +42,26 @@ def counted_flops_per_token(model: "PreTrainedModel", block_size: int, head_shar
     with torch.device("meta"):
         skeleton: Any = type(model)._from_config(model_config, attn_implementation="eager").eval()
         ids_T = torch.zeros((1, block_size), dtype=torch.long)
-        mask_TT = torch.zeros((1, 1, block_size, block_size))  # ready-made: making one reads values, which meta has not
-    inputs: dict[str, Any] = {"input_ids": ids_T, "attention_mask": mask_TT, "use_cache": False}
+        mask_T = torch.zeros((1, 1, 1, block_size))  # ready-made: making one reads values, which meta has not
+    inputs: dict[str, Any] = {"input_ids": ids_T, "attention_mask": mask_T, "use_cache": False}
+    positions = block_size
     if model_config.is_encoder_decoder:
-        inputs |= {"decoder_input_ids": ids_T, "decoder_attention_mask": mask_TT}
+        decoder_size = block_size if decoder_size is None else decoder_size
+        decoder_ids_T, decoder_mask_T = ids_T.new_zeros((1, decoder_size)), mask_T.new_zeros((1, 1, 1, decoder_size))
+        inputs |= {"decoder_input_ids": decoder_ids_T, "decoder_attention_mask": decoder_mask_T}
+        positions += decoder_size
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         skeleton(**inputs)
     head: Any = model.get_output_embeddings()
     skipped = 0.0 if head is None else 2.0 * head.weight.numel() * (1 - head_share)
-    return 3.0 * (counter.get_total_flops() / block_size - skipped)
+    return 3.0 * (counter.get_total_flops() / positions - skipped)
 
 
-def training_flops_per_token(model: "PreTrainedModel", block_size: int, head_share: float = 1.0) -> float:
-    """Floating-point operations of forward and backward pass per token, counted, or by formula where counting fails.
+def training_flops_per_token(
+    model: "PreTrainedModel", block_size: int, head_share: float = 1.0, decoder_size: int | None = None
+) -> float:
+    """Floating-point operations of forward and backward pass per position, counted, or by formula if counting fails.
 
     The formula is 6N + 12 L H Q T (Chowdhery et al. 2022, appendix B): N parameters without the input table. A model
     with `forward_flops_per_token` states its own: the counter does not see into the kernels of recurrent layers.
@@ -60,7 +70,7 @@ def training_flops_per_token(model: "PreTrainedModel", block_size: int, head_sha
     if own is not None:
         return 3.0 * own()
     try:
-        return counted_flops_per_token(model, block_size, head_share)
+        return counted_flops_per_token(model, block_size, head_share, decoder_size)
     except Exception:  # a model that reads values of its inputs, or has no eager attention, cannot run without storage
         counts, config, head = count_parameters(model), model.config, model.get_output_embeddings()
         width = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)

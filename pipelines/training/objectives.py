@@ -85,6 +85,33 @@ class MaskedLanguageModeling:
         return logits_MV, labels_BT[masked_BT]
 
 
+@dataclass(frozen=True)
+class SequenceToSequence:
+    """Writing of a target text: negative log-likelihood in nats of `labels` (B, T), decoder_input_ids already shifted.
+
+    Attributes:
+        bf16: compute the model under bfloat16 autocast; softmax and sums are always fp32.
+    """
+
+    bf16: bool
+
+    def count(self, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Labels of a batch, int64 scalar."""
+        return (batch["labels"] != IGNORE_INDEX).sum()
+
+    def loss_sum(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Sum over the labels of -ln p(label), fp32 scalar with gradient."""
+        return cross_entropy(self.logits(model, batch).flatten(0, 1), batch["labels"].flatten()).sum()
+
+    def logits(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """Logits (B, T, V) of every decoder position."""
+        import torch
+
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+        with torch.autocast(batch["labels"].device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            return model(**inputs, use_cache=False).logits
+
+
 def cross_entropy(logits_NV: "torch.Tensor", labels_N: "torch.Tensor") -> "torch.Tensor":
     """-ln p(label) of every position, fp32 (N,), 0 where the label is IGNORE_INDEX; in slices, see ROWS_AT_ONCE."""
     import torch

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.data.collation import BlockCollator
     from pipelines.data.packing import PackedDocuments, Rows
     from pipelines.data.tokenization import TokenizedCorpus
-    from pipelines.sections import RunConfig, TrainingConfig
+    from pipelines.sections import ModelConfig, RunConfig, TrainingConfig
     from pipelines.training.trainer import ExactTrainer, Objective
 
 
@@ -90,7 +90,7 @@ def start_run(
         f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; "
         f"{plan.train_documents:,} documents = {plan.train_tokens:,} tokens "
         f"({receipt['train']['tokens']['bytes_per_token']:.2f} bytes each) = "
-        f"{plan.train_blocks:,} blocks of {plan.block_size}\n"
+        f"{plan.train_blocks:,} blocks of at most {plan.block_size}\n"
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
         f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
     )
@@ -107,6 +107,7 @@ def make_plan(
     model: "PreTrainedModel",
     state: "PartialState",
     head_share: float = 1.0,
+    views: int = 1,
 ) -> Plan:
     """Works out the whole run.
 
@@ -116,6 +117,7 @@ def make_plan(
         model: what is to be trained.
         state: the processes.
         head_share: share of the positions whose logits are computed.
+        views: times that a step computes each row.
 
     Raises:
         ConfigError: an impossible count, or bf16 asked for where the hardware has none.
@@ -130,9 +132,11 @@ def make_plan(
     bf16 = native if training.bf16 is None else training.bf16
     steps, rows, rows_per_step = steps_and_rows(training, len(train), state.num_processes)
     parameters = count_parameters(model)
-    flops = training_flops_per_token(model, train.block_size, head_share)
+    batch_size = training.per_device_train_batch_size
+    shape = train.row_shape(train.order(training.seed, rows_per_step), rows, batch_size)
+    flops = training_flops_per_token(model, round(shape.inputs), head_share, round(shape.decoder_inputs))
     rate = hardware.matmul_flops_per_second(device, bf16)
-    tokens_per_step = rows_per_step * train.block_size
+    tokens_per_step = round(rows_per_step * views * (shape.inputs + shape.decoder_inputs))
     return Plan(
         train_documents=len(train.document_starts_D),
         train_tokens=len(train.tokens_N),
@@ -163,13 +167,47 @@ def make_plan(
         memory_estimate_bytes=memory_estimate(
             parameters["total"],
             model.config,
-            training.per_device_train_batch_size,
+            batch_size * views,
             train.block_size,
             bf16,
             training.activation_checkpointing,
+            shape.longest_decoder_inputs,
         ),
         time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
+        padding_share=shape.padding_share,
     )
+
+
+def score_start(
+    model: "PreTrainedModel", config: "ModelConfig", evaluations: dict[str, Callable[[Any], dict[str, float]]]
+) -> dict[str, float]:
+    """Scores of a checkpoint before it is trained on; nothing for a model from scratch.
+
+    Args:
+        model: as built, before the first step or a resumption.
+        config: the model section.
+        evaluations: prefix of the names -> what scores a model.
+
+    Returns:
+        <prefix>start_<metric> for every metric eval_<metric>.
+    """
+    if config.name is None:
+        return {}
+    from accelerate import PartialState
+
+    model.to(PartialState().device)
+    scores = {}
+    for prefix, evaluate in evaluations.items():
+        for name, value in evaluate(model).items():
+            scores[f"{prefix}start_{name.removeprefix('eval_')}"] = value
+    say("; ".join(f"{name} {value:.4f}" for name, value in scores.items() if name.endswith("_loss")))
+    return scores
+
+
+def score_old(model: "PreTrainedModel", evaluations: dict[str, Callable[[Any], dict[str, float]]]) -> dict[str, float]:
+    """Scores of the trained model on the old domain, old_eval_<metric>; nothing if `evaluations` has no "old_"."""
+    evaluate = evaluations.get("old_")
+    return {} if evaluate is None else {f"old_{name}": value for name, value in evaluate(model).items()}
 
 
 def train_model(
@@ -192,7 +230,7 @@ def train_model(
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
         TrainingError: the loss is not finite or has left its range.
     """
-    from pipelines.data.packing import TrainingBlocks, TrainingOrder
+    from pipelines.data.packing import TrainingBlocks
     from pipelines.training.progress import ProgressBar
     from pipelines.training.trainer import ExactTrainer
 
@@ -204,7 +242,7 @@ def train_model(
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
 
     progress = ProgressBar()
-    order = TrainingOrder(len(text.train), training.seed)
+    order = text.train.order(training.seed, plan.rows_per_step)
     with StopRequest() as stop:
         trainer = ExactTrainer(
             model=model,
@@ -282,7 +320,7 @@ def save_model(trainer: "ExactTrainer", tokenizer: "PreTrainedTokenizerBase", fo
     ids_T = torch.arange(min(8, trainer.blocks.documents.block_size), device=model.device)[None]
     inputs = {"input_ids": ids_T} | ({"decoder_input_ids": ids_T} if model.config.is_encoder_decoder else {})
     with torch.no_grad():
-        logits, again = (one(**inputs).logits for one in (model, reloaded))
+        logits, again = (one(**inputs)[0] for one in (model, reloaded))  # without a head: last hidden states
     # Equal weights may still take another path through the matrix kernels, by their alignment in memory: 9e-8 seen.
     if changed or not torch.allclose(logits, again, atol=1e-4, rtol=1e-4):
         found = f"weights {changed[0]!r} differ" if changed else f"logits by {float((logits - again).abs().max()):.3g}"

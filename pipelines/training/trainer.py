@@ -197,7 +197,7 @@ class ExactTrainer(Trainer):
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Counted operations of a micro-batch."""
-        return int(self.flops_per_token * inputs["input_ids"].numel())
+        return int(self.flops_per_token * sum(inputs[name].numel() for name in POSITIONS if name in inputs))
 
     def finish_step(self) -> None:
         """Adds a step to the account."""
