@@ -14,7 +14,8 @@ from pipelines.run_folder import RunFolder, print_result
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-HEADLINES = ("bits_per_byte", "accuracy", "f1", "loss", "bytes_per_token")  # the first that a run has is its verdict
+# The first that a run has is its verdict.
+HEADLINES = ("bits_per_byte", "accuracy", "f1", "spearman", "retrieval_accuracy", "loss", "bytes_per_token")
 LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
 COUNTS = ("tokens", "bytes", "seconds")
 EQUAL_TO_COMPARE = ("tokens", "bytes", "round_trip_rate")  # figures without which a comparison means nothing
@@ -36,6 +37,8 @@ LABELS = {
     "per_device_train_batch_size": "Rows per micro-batch",
     "rows_per_step": "Rows (blocks) in a step",
     "save_steps": "Steps between checkpoints",
+    "start": "Before training",
+    "tfidf": "TF-IDF",
     "time_estimate_seconds": "Time estimate",
     "tokens_per_step": "Positions in a step",
     "total_tokens": "Positions, all steps",

@@ -7,7 +7,7 @@ from conftest import sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.tokenization import _token_bytes, get_tokenizer, tokenize, tokenizer_hash
+from pipelines.data.tokenization import get_tokenizer, token_bytes, tokenize, tokenizer_hash
 from pipelines.errors import ConfigError, HubError
 from pipelines.sections import ModelConfig, TokenizerConfig
 
@@ -36,9 +36,9 @@ def test_text_comes_back_and_bytes_add_up(kind: str, documents: datasets.Dataset
 
 def test_bytes_of_a_char_by_hand() -> None:
     text = "é漢a"
-    assert _token_bytes(text, [(0, 1), (1, 2), (2, 3)]).tolist() == [0, 2, 3, 1, 0]
-    assert _token_bytes("a b ", [(0, 1), (2, 3)]).tolist() == [0, 1, 3, 0]
-    assert _token_bytes("", []).tolist() == [0, 0]
+    assert token_bytes(text, [(0, 1), (1, 2), (2, 3)]).tolist() == [0, 2, 3, 1, 0]
+    assert token_bytes("a b ", [(0, 1), (2, 3)]).tolist() == [0, 1, 3, 0]
+    assert token_bytes("", []).tolist() == [0, 0]
 
 
 @settings(max_examples=200, deadline=None)
@@ -47,7 +47,7 @@ def test_any_offsets_share_out_all_bytes(text: str, draw) -> None:
     text = text.encode("utf-8", "ignore").decode()
     cuts = sorted(draw.randrange(len(text) + 1) for _ in range(3)) if text else []
     offsets = list(zip([0, *cuts], [*cuts, len(text)], strict=True)) if text else []
-    assert _token_bytes(text, offsets).sum() == len(text.encode())
+    assert token_bytes(text, offsets).sum() == len(text.encode())
 
 
 def test_char_tokenizer_counts_what_it_does_not_know() -> None:
@@ -101,7 +101,7 @@ def test_a_tokenizer_without_eos_is_refused(documents, tmp_path) -> None:
     own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
     own.eos_token = None
     own.save_pretrained(tmp_path / "saved")
-    with pytest.raises(ConfigError, match="has no EOS token"):
+    with pytest.raises(ConfigError, match=r"has no EOS \(or SEP\) token"):
         get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), documents, "own")
 
 

@@ -71,6 +71,12 @@ def load_corpus(config: CorpusConfig) -> Corpus:
         return _finish(source, tables, receipt)
 
 
+def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
+    """The texts of a split, a thousand at a time."""
+    for batch in documents.with_format("arrow").iter(batch_size=1_000):
+        yield batch.column("text").to_pylist()
+
+
 def _check_rows(source: Source, split: str, found: int) -> None:
     stated = (source.rows or {}).get(split, found)
     if source.card is not None and stated != found:

@@ -66,5 +66,5 @@ def _choose(count: int, texts: Iterable[list[str]], pieces: Callable[[str], list
 
 
 def _is_byte_level(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"] or {}  # type: ignore[attr-defined]
+    decoder = json.loads(tokenizer.backend_tokenizer.to_str())["decoder"] or {}
     return "ByteLevel" in json.dumps(decoder)

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.builders import cache_root
-from pipelines.data.loading import load_corpus
+from pipelines.data.loading import load_corpus, text_batches
 from pipelines.data.new_tokens import add_new_tokens
 from pipelines.data.packing import PackedDocuments
 from pipelines.data.receipt import split_receipt
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipelines.data.loading import Corpus
     from pipelines.sections import ModelConfig, OldDomainConfig, TokenizerConfig
 
-BATCH_DOCUMENTS = 1_000
 CACHE_VERSION = 3  # raise when the cached arrays or the trained tokenizers would come out differently
 
 
@@ -69,7 +68,7 @@ def get_tokenizer(
     key = _digest("tokenizer", CACHE_VERSION, config.type, vocab_size, fingerprint, *special_tokens)
     folder = cache_root() / f"tokenizer-{key}"
     if not folder.is_dir():
-        tokenizer = train_tokenizer(_texts(train), config.type, vocab_size, special_tokens)
+        tokenizer = train_tokenizer(text_batches(train), config.type, vocab_size, special_tokens)
         publish_folder(folder, lambda aside: tokenizer.save_pretrained(aside))
     return PreTrainedTokenizerFast.from_pretrained(str(folder))
 
@@ -94,11 +93,6 @@ def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTok
             "Name one with a tokenizer.json, or train one with --tokenizer.vocab_size."
         )
     return tokenizer
-
-
-def _texts(documents: "Dataset") -> Iterator[list[str]]:
-    for batch in documents.with_format("arrow").iter(batch_size=BATCH_DOCUMENTS):
-        yield batch.column("text").to_pylist()
 
 
 def tokenize(
@@ -183,7 +177,7 @@ def tokenize_corpus(
     tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint, special_tokens)
     new_tokens: dict[int, list[int]] = {}
     if config.new_tokens is not None:
-        new_tokens = add_new_tokens(tokenizer, config.new_tokens, _texts(corpus.splits["train"]))
+        new_tokens = add_new_tokens(tokenizer, config.new_tokens, text_batches(corpus.splits["train"]))
     packed: dict[str, PackedDocuments] = {}
     receipt = {name: value for name, value in corpus.receipt.items() if name not in corpus.splits}
     for split in ("train", "validation"):
@@ -239,7 +233,7 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
     byte_streams: list[np.ndarray] = []
     lengths: list[int] = []
     text_bytes = unknown = 0
-    for texts in _texts(documents):
+    for texts in text_batches(documents):
         encoded = tokenizer(
             texts,
             add_special_tokens=False,
@@ -259,7 +253,7 @@ def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedToken
             unknown += int((streams[-1] == unk).sum())
         if with_bytes:
             for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
-                byte_streams.append(_token_bytes(text, offsets))
+                byte_streams.append(token_bytes(text, offsets))
     tokens_N = np.concatenate(streams)
     starts_D = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64)
     counts = {
@@ -287,7 +281,7 @@ def _word_starts(folder: Path, documents: "Dataset", tokenizer: "PreTrainedToken
     if not path.is_file():
         parts: list[np.ndarray] = []
         joined = 0
-        for texts in _texts(documents):
+        for texts in text_batches(documents):
             encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
             for row, ids in enumerate(encoded["input_ids"]):
                 words = np.array([-1 if word is None else word for word in encoded.word_ids(row)], dtype=np.int64)
@@ -306,7 +300,7 @@ def _word_starts(folder: Path, documents: "Dataset", tokenizer: "PreTrainedToken
     return np.load(path, mmap_mode="r")
 
 
-def _token_bytes(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:
+def token_bytes(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:
     """UTF-8 bytes of text up to the end of each token, minus those up to the end of the one before.
 
     Blanks that a tokenizer leaves between its tokens count for the next token, those at the end for the last one, so

@@ -1,0 +1,54 @@
+"""Train a tokenizer on text, measure it beside others, and report.
+
+python recipes/train_tokenizer.py
+python recipes/train_tokenizer.py --data.files.train my.txt --tokenizer.type unigram --tokenizer.vocab_size 16000
+"""
+
+from dataclasses import dataclass, field
+
+from pipelines.run import launch
+from pipelines.sections import CorpusConfig, RunConfig, TokenizerEvaluationConfig, TokenizerTrainingConfig
+
+
+@dataclass
+class Config:
+    run: RunConfig = field(default_factory=RunConfig)
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    tokenizer: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
+    evaluation: TokenizerEvaluationConfig = field(default_factory=TokenizerEvaluationConfig)
+
+
+def main(config: Config) -> None:
+    from pipelines.data.loading import load_corpus
+    from pipelines.evaluation.tokenizer_quality import compare, cut_examples, evaluate_tokenizer
+    from pipelines.publishing.tokenizer_card import write_tokenizer_card
+    from pipelines.report import finish_run
+    from pipelines.run import is_first_process
+    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.training import tokenizers
+
+    folder = find_run_folder(config, __file__)
+    if report_if_finished(folder, config) or not is_first_process():
+        return
+
+    corpus = load_corpus(config.data)
+    kinds = dict.fromkeys([config.tokenizer.type, *config.evaluation.compare_types])
+    trained = {kind: tokenizers.train_on_corpus(corpus, config.tokenizer, kind) for kind in kinds}
+    tokenizer, training = trained.pop(config.tokenizer.type)
+    plan = tokenizers.make_plan(config.tokenizer, corpus, tokenizer)
+    tokenizers.start_run(folder, config, plan, corpus.fingerprint, tokenizer)
+    tokenizers.save_tokenizer(tokenizer, folder)
+
+    metrics, receipt, unknown = evaluate_tokenizer(corpus, tokenizer, config.evaluation.max_documents)
+    others = {kind: other for kind, (other, _) in trained.items()}
+    metrics |= compare(corpus, others, config.evaluation.max_documents)
+    examples = {"unknown_characters": unknown, "segmentations": cut_examples(corpus, tokenizer)}
+    folder.write_json("receipt.json", corpus.receipt | receipt | {"training": training})
+    folder.write_json("examples.json", examples)
+    licence = corpus.card.license if corpus.card else None
+    write_tokenizer_card(folder.model, plan, metrics, examples, corpus.name, licence)
+    finish_run(folder, metrics)
+
+
+if __name__ == "__main__":
+    launch(main, Config, __file__)
