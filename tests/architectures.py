@@ -1,20 +1,24 @@
-"""The architectures that tests prove, in a size of some thousand parameters; as a script, the table of docs/models.md.
+"""The architectures that tests prove, in a size of some thousand parameters; as a script, the tables of docs/models.md.
 
-python tests/architectures.py    # writes the table anew
+python tests/architectures.py    # writes the tables anew
 """
 
 import sys
 from pathlib import Path
 
 import torch
+import transformers
+from transformers import CONFIG_MAPPING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pipelines.models.build import build_model
+import pipelines.models.recurrent  # noqa: F401  registers its model type
+from pipelines.models.build import HEADS, build_model
+from pipelines.models.cost import count_parameters
+from pipelines.models.presets import PRESETS
 from pipelines.sections import ModelConfig
 
-TABLE = Path(__file__).parents[1] / "docs" / "models.md"
-BEGIN, END = "<!-- table made by tests/architectures.py -->\n", "<!-- end of table -->"
+DOCS = Path(__file__).parents[1] / "docs" / "models.md"
 BOTH, EAGER = ("sdpa", "eager"), ("eager",)
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -86,6 +90,13 @@ class FewTokens:
         return {str(index): index for index in range(VOCABULARY)}
 
 
+class ManyTokens(FewTokens):
+    """The same with 8,192 entries."""
+
+    def get_vocab(self) -> dict[str, int]:
+        return {str(index): index for index in range(8192)}
+
+
 def objective_of(model_type: str) -> str:
     """causal or masked."""
     return "masked" if model_type in ENCODERS | LEAKING_ENCODERS else "causal"
@@ -111,8 +122,8 @@ LEAKING_CASES = [
 ]
 
 
-def table() -> str:
-    """The table of docs/models.md: a cell says `isolated` for every case that test_isolation.py proves."""
+def support_table() -> str:
+    """Architecture by objective and attention: a cell says `isolated` for every case that test_isolation.py proves."""
     lines = ["| model_type | objective | sdpa | eager | exact loss |", "|---|---|---|---|---|"]
     leaking = LEAKING_DECODERS | LEAKING_ENCODERS
     for name in [*DECODERS, *LEAKING_DECODERS, *ENCODERS, *LEAKING_ENCODERS]:
@@ -121,13 +132,41 @@ def table() -> str:
         lines.append(f"| {name} | {objective_of(name)} | {' | '.join(cells)} | {'' if name in leaking else 'yes'} |")
     for name in ENCODER_DECODERS:
         lines.append(f"| {name} | denoising | not packed | not packed | yes |")
-    return "\n".join(lines) + "\n"
+    lines.append("| recurrent (lstm, gru) | causal | no attention: state reset | no attention: state reset | yes |")
+    return "\n".join(lines)
 
 
-def written_table() -> str:
-    """The table as it stands in docs/models.md."""
-    return TABLE.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+def size_table() -> str:
+    """Parameters of every preset with a vocabulary of 8,192 and blocks of 512, tied tables counted once; no storage."""
+    lines = ["| preset | layers | width | parameters |", "|---|---|---|---|"]
+    for name, values in PRESETS.items():
+        config_class = CONFIG_MAPPING[values["model_type"]]
+        mappings = {one: getattr(transformers, HEADS[one].mapping) for one in ("seq2seq", "masked", "causal")}
+        objective = next(one for one, mapping in mappings.items() if config_class in mapping)
+        with torch.device("meta"):
+            model = build_model(objective, ModelConfig(preset=name, attn_implementation="eager"), ManyTokens(), 512)
+        config, millions = model.config, count_parameters(model)["total"] / 1e6
+        sides = "2 x " if config.is_encoder_decoder else ""
+        lines.append(f"| `{name}` | {sides}{config.num_hidden_layers} | {config.hidden_size} | {millions:.1f} M |")
+    return "\n".join(lines)
+
+
+TABLES = {"support": support_table, "sizes": size_table}
+
+
+def written(name: str) -> str:
+    """A table as it stands in docs/models.md."""
+    begin, end = _marks(name)
+    return DOCS.read_text(encoding="utf-8").split(begin)[1].split(end)[0].strip()
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: made by tests/architectures.py -->\n", f"\n<!-- end of {name} -->"
 
 
 if __name__ == "__main__":
-    TABLE.write_text(TABLE.read_text(encoding="utf-8").replace(written_table(), table()), encoding="utf-8")
+    for name, make in TABLES.items():
+        page = DOCS.read_text(encoding="utf-8")
+        begin, end = _marks(name)
+        before, rest = page.split(begin)
+        DOCS.write_text(before + begin + make() + end + rest.split(end)[1], encoding="utf-8")

@@ -96,24 +96,3 @@ def test_memory_by_hand() -> None:
     assert estimate["activations"] == 4 * 2 * 16 * (34 * 128 + 5 * 4 * 16)
     assert estimate["logits"] == 2 * 16 * 64 * 10
     assert estimate["total"] == sum(value for name, value in estimate.items() if name != "total")
-
-
-def test_the_sizes_in_the_docs_are_those_of_the_presets() -> None:
-    import re
-
-    import torch
-    from conftest import REPOSITORY
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    table = re.findall(
-        r"^\| `(\w+)` \| (\d+) \| (\d+) \|.*\| ([\d.]+) M \|$", (REPOSITORY / "docs/models.md").read_text(), re.M
-    )
-    assert [row[0] for row in table] == list(PRESETS)
-    for name, layers, width, millions in table:
-        values = dict(PRESETS[name])
-        assert (values["num_hidden_layers"], values["hidden_size"]) == (int(layers), int(width))
-        config = AutoConfig.for_model(values.pop("model_type"), vocab_size=8192, **values)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-        model.tie_weights()
-        assert f"{count_parameters(model)['total'] / 1e6:.1f}" == millions, name
