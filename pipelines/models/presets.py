@@ -18,13 +18,13 @@ _LLAMA_SIZES = {
     "medium": (24, 1024, 16, 16),
     "1b": (22, 2048, 32, 8),
 }
-# name: (cell, layers, hidden size). Within 2 % of the parameters of the Llama-type preset of the same size, tiny with a
-# vocabulary of 4,096 and small with 8,192, so that the two can be compared.
+# name: (cell, layers, hidden size, embedding size). Within 1 % of the parameters of the Llama-type preset of the same
+# size, and with as wide embeddings, for comparison: tiny with a vocabulary of 4,096, small with 8,192.
 _RECURRENT_SIZES = {
-    "lstm-tiny": ("lstm", 2, 400),
-    "lstm-small": ("lstm", 2, 1136),
-    "gru-tiny": ("gru", 2, 448),
-    "gru-small": ("gru", 2, 1280),
+    "lstm-tiny": ("lstm", 2, 464, 256),
+    "lstm-small": ("lstm", 2, 1360, 512),
+    "gru-tiny": ("gru", 2, 544, 256),
+    "gru-small": ("gru", 2, 1584, 512),
 }
 # name: (layers, hidden size, heads); an encoder-decoder has so many layers on each side
 _SIZES = {"tiny": (4, 256, 4), "mini": (6, 384, 6), "small": (8, 512, 8), "base": (12, 768, 12)}
@@ -43,13 +43,13 @@ def _llama(layers: int, hidden_size: int, heads: int, key_value_heads: int) -> d
     }
 
 
-def _recurrent(cell_type: str, layers: int, hidden_size: int) -> dict[str, Any]:
+def _recurrent(cell_type: str, layers: int, hidden_size: int, embedding_size: int) -> dict[str, Any]:
     return {
         "model_type": "recurrent",
         "cell_type": cell_type,
         "num_hidden_layers": layers,
         "hidden_size": hidden_size,
-        "tie_word_embeddings": True,
+        "embedding_size": embedding_size,
     }
 
 

@@ -1,5 +1,6 @@
 """The model card: README.md of a run's model folder, made of the run's own figures."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +81,10 @@ def write_model_card(
         f"| {name} | {' | '.join(f'{figures[column]:.4f}' for column in card.columns)} |"
         for name, figures in rows.items()
     )
+    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    registration = (
+        "import pipelines.models.recurrent  # a model type of Plumbline\n" if model_type == "recurrent" else ""
+    )
     (folder / "README.md").write_text(
         f"""---
 library_name: transformers
@@ -98,7 +103,7 @@ tokens ({plan["epochs"]:.2f} epochs of {plan["train_tokens"]:,}) in {plan["steps
 {scores}
 
 ```python
-from transformers import {card.auto_class}, AutoTokenizer
+{registration}from transformers import {card.auto_class}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = {card.auto_class}.from_pretrained(".")
