@@ -9,7 +9,10 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.errors import CheckpointError
-from pipelines.report import ledger, number, quantity, verdict, write_report
+from pipelines.report import write_report
+from pipelines.reporting.ledgers import ledger
+from pipelines.reporting.scores import verdict
+from pipelines.reporting.words import number, quantity
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 METRICS = {

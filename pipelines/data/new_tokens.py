@@ -46,8 +46,9 @@ def add_new_tokens(
     if known is not None:
         raise ConfigError(f"tokenizer.new_tokens names {known!r}, which is one token of this tokenizer already.")
     added = [AddedToken(blank + word, single_word=not blank, normalized=not blank) for word in words]
-    tokenizer.add_tokens(added)  # type: ignore[arg-type]  # the annotation of transformers is narrower than its code
-    return {tokenizer.convert_tokens_to_ids(blank + word): cut[word] for word in words}
+    tokenizer.add_tokens(added)
+    vocabulary = tokenizer.get_vocab()
+    return {vocabulary[blank + word]: cut[word] for word in words}
 
 
 def _choose(count: int, texts: Iterable[list[str]], pieces: Callable[[str], list[int]]) -> list[str]:

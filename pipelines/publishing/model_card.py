@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.report import baselines_of, label_of
+from pipelines.reporting.scores import baselines_of
+from pipelines.reporting.words import label_of
 
 
 @dataclass(frozen=True)
