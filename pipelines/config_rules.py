@@ -94,9 +94,9 @@ OWNED_FIELDS = {
     "enable_jit_checkpoint": "SIGTERM always writes a checkpoint",
     "ddp_timeout": "processes wait two hours for each other",
     "parallelism_config": "only data parallelism is supported",
-    "deepspeed": "use an accelerate config file",
-    "fsdp": "use an accelerate config file",
-    "fsdp_config": "use an accelerate config file",
+    "deepspeed": "only data parallelism is supported",
+    "fsdp": "only data parallelism is supported",
+    "fsdp_config": "only data parallelism is supported",
 }
 
 

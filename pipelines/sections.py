@@ -98,7 +98,7 @@ class TokenizerConfig:
 
 @dataclass
 class OldDomainConfig:
-    """old_domain: text of the domain that a checkpoint comes from, scored before and after to show what is forgotten."""
+    """old_domain: text of the domain a checkpoint comes from, scored before and after to show what is forgotten."""
 
     card: str | None = None
     """Data card whose validation split is scored."""
@@ -129,7 +129,7 @@ class ModelConfig:
     config: dict[str, Any] | str | None = None
     """Any transformers config, from scratch: a map with model_type, or the path of a config.json."""
     attn_implementation: str = "sdpa"
-    """sdpa or eager; flash_attention_2 or flex_attention where the hardware has them."""
+    """sdpa, or eager where transformers has no sdpa for an architecture."""
 
 
 @dataclass

@@ -35,7 +35,7 @@ def main(config: Config) -> None:
     from pipelines.data.collation import BlockCollator
     from pipelines.data.loading import load_corpus
     from pipelines.data.masking import Masking
-    from pipelines.data.receipt import training_receipt
+    from pipelines.data.receipt import masked_receipt, training_receipt
     from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.data.tokenizer_training import MASK
     from pipelines.evaluation import masked_language_modeling as evaluation
@@ -57,6 +57,7 @@ def main(config: Config) -> None:
         corpus = load_corpus(config.data)
         words = config.masking.whole_word_mask
         text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size, [MASK], words)
+        text.receipt.update({split: masked_receipt(text.receipt[split]) for split in ("train", "validation")})
         old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
     masking = Masking.of(config.masking, text.tokenizer)
     model = build_model("masked", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
@@ -74,9 +75,7 @@ def main(config: Config) -> None:
         config.training.per_device_eval_batch_size,
         config.evaluation,
     )
-    evaluations = {"": scorer.evaluate}
-    if old is not None:
-        evaluations["old_"] = replace(scorer, documents=old).evaluate
+    evaluations = {"": scorer.evaluate} | ({"old_": replace(scorer, documents=old).evaluate} if old else {})
     start = pretraining.score_start(model, config.model, evaluations)
     trainer = pretraining.train_model(
         training=config.training,

@@ -84,7 +84,7 @@ class FewTokens:
     """As much of a tokenizer as building a model asks for."""
 
     bos_token_id, eos_token_id, pad_token_id, cls_token_id, sep_token_id, mask_token_id = 0, 1, 2, 0, 1, 3
-    all_special_ids = (0, 1, 2, 3)
+    all_special_ids, unk_token_id = (0, 1, 2, 3), None
 
     def get_vocab(self) -> dict[str, int]:
         return {str(index): index for index in range(VOCABULARY)}

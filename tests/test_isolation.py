@@ -105,6 +105,13 @@ def test_one_mask_for_all_layers_of_modernbert_is_seen() -> None:
     assert float((packed - alone).abs().max()) > 1e-3
 
 
+@pytest.mark.parametrize("vocabulary", [74, 113])
+def test_padding_in_the_probe_is_no_leak(vocabulary: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With so many entries, random tokens of the probe hold the padding id, from which RoBERTa counts positions."""
+    monkeypatch.setattr("architectures.VOCABULARY", vocabulary)
+    check_encoder(build("roberta"), isolate_documents=True)
+
+
 def test_a_model_that_sees_the_future_is_refused() -> None:
     """BERT without is_decoder: the token to predict would be in its input."""
     with pytest.raises(ConfigError, match=r"positions see later ones.*is_decoder.*pretrain_mlm\.py"):

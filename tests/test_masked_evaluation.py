@@ -111,7 +111,7 @@ def test_neighbours_stop_at_masks_and_documents() -> None:
 
 def test_neighbour_model_by_hand() -> None:
     """Segment 0 1 0 1 2: bigrams 01 twice, 10 once, 12 once. n1 = 2, n2 = 1, so d = 2 / (2 + 2) = 0.5."""
-    model = NeighbourModel.fit(np.array([0, 1, 0, 1, 2]), np.array([0]), vocab_size=3)
+    model = NeighbourModel.fit(np.array([0, 1, 0, 1, 2]), np.array([0]), 3, np.arange(3))
     np.testing.assert_allclose(model.unigram_V, [3 / 8, 3 / 8, 2 / 8])
     continuation = np.array([1 + 1 / 3, 1 + 1 / 3, 1 + 1 / 3]) / 4
     np.testing.assert_allclose(model.continuation_V, continuation)
@@ -128,9 +128,19 @@ def test_neighbour_model_by_hand() -> None:
 
 
 def test_a_bigram_never_crosses_a_segment() -> None:
-    model = NeighbourModel.fit(np.array([0, 1, 2, 3]), np.array([0, 2]), vocab_size=4)
+    model = NeighbourModel.fit(np.array([0, 1, 2, 3]), np.array([0, 2]), 4, np.arange(4))
     assert model.discounted_VV[1].nnz == 0
     assert model.backoff_V[1] == 1
+
+
+def test_what_is_never_hidden_is_no_candidate() -> None:
+    """BOS 0 and EOS 1 are the commonest tokens of short documents, and neighbours, but never the answer."""
+    model = NeighbourModel.fit(np.array([0, 2, 1, 0, 3, 1, 0, 2, 1]), np.array([0, 3, 6]), 4, np.array([2, 3]))
+    np.testing.assert_allclose(model.unigram_V, [0, 0, 3 / 5, 2 / 5])
+    after = model.distributions(np.array([0, HIDDEN]), np.array([1, HIDDEN]))
+    assert (after[:, :2] == 0).all()
+    np.testing.assert_allclose(after.sum(axis=1), 1)
+    assert model.score_unigram(np.array([2, 3]))[1] == 1
 
 
 def test_baselines_are_scored_on_the_very_masks(packed: PackedDocuments) -> None:
@@ -143,6 +153,7 @@ def test_baselines_are_scored_on_the_very_masks(packed: PackedDocuments) -> None
     assert metrics["baseline_neighbours_loss"] < metrics["baseline_unigram_loss"], "half of it was seen in training"
     counts = np.bincount(run.documents.segments(np.flatnonzero(run.order.consumed(8)))[0], minlength=64)
     truth = np.concatenate([visible_neighbours(fixed.row(index))[2] for index in range(len(packed))])
+    counts[:4] = 0  # special tokens are never what is hidden
     assert metrics["baseline_unigram_accuracy"] == (truth == counts.argmax()).mean()
     samples = fixed.samples(model, _Letters(), neighbours)["samples"]
     assert len(samples) == 3, "documents of 32 tokens and more"

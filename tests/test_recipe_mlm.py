@@ -84,6 +84,37 @@ def test_resume_is_bitwise(finished: Path, corpus_file: Path, tmp_path: Path) ->
     assert again["eval_pseudo_perplexity"] == first["eval_pseudo_perplexity"]
 
 
+def test_resume_keeps_the_random_numbers_of_dropout(corpus_file: Path, tmp_path: Path) -> None:
+    bert = (
+        "{model_type: bert, hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2, "
+        "hidden_dropout_prob: 0.1}"
+    )
+    arguments = ["--model.config", bert, "--evaluation.baselines", "false", "--training.save_total_limit", "null"]
+    once = flags(corpus_file, tmp_path / "once", *arguments)
+    run(*once)
+    shutil.copytree(tmp_path / "once", tmp_path / "again")
+    (tmp_path / "again" / "metrics.json").unlink()
+    for checkpoint in list_checkpoints(tmp_path / "again" / "checkpoints")[:2]:
+        shutil.rmtree(checkpoint)
+    run(*flags(corpus_file, tmp_path / "again", *arguments))
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("once", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_more_epochs_go_on_before_the_filled_up_step(corpus_file: Path, tmp_path: Path) -> None:
+    """The last step of whole epochs is filled up with rows without targets, which hold data in a longer run."""
+    arguments = ["--evaluation.baselines", "false", "--evaluation.pseudo_perplexity_tokens", "null"]
+    base = without(flags(corpus_file, tmp_path / "run", *arguments), "--training.max_steps", "--training.save_steps")
+    base += ["--training.max_steps", "null", "--training.per_device_train_batch_size", "64"]
+    base += ["--training.save_steps", "1"]
+    run(*base, "--training.num_train_epochs", "1")
+    receipt = json.loads((tmp_path / "run" / "receipt.json").read_text())
+    assert receipt["training"]["rows"] % 64, "the last step is not full"
+    run(*base, "--training.num_train_epochs", "2")
+    again = json.loads((tmp_path / "run" / "receipt.json").read_text())
+    assert again["training"]["rows"] == 2 * receipt["training"]["rows"]
+
+
 def test_the_model_card_code_runs(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     card = (finished / "model" / "README.md").read_text()
     monkeypatch.chdir(finished / "model")

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Masking:
     """Rows of masked language modeling (Devlin et al. 2019, section 3.1).
 
-    Of the text positions of a block (not the first and last token of a document, not padding), a share of
-    `mlm_probability` is chosen, rounded, at least one; so every block of equal length has equally many targets. A
-    chosen token is replaced by the mask token, or by any token that is not special, or stays.
+    Of the text positions of a block (not the first and last token of a document, not padding, not unknown text), a
+    share of `mlm_probability` is chosen, rounded, at least one; so blocks of equally much text have equally many
+    targets, unless whole words decide. A chosen token is replaced by the mask token, or by any token that is not
+    special, or stays.
 
     Attributes:
         mlm_probability: share of the text positions that are predicted.
@@ -31,6 +32,7 @@ class Masking:
         random_replace_prob: share of these that a random token replaces; the rest stays as it is.
         whole_word_mask: choose words, not tokens, as long as they fit into the share.
         mask_token_id: the mask token.
+        unk_token_id: what an unknown text becomes, or None; it is not worth predicting.
         random_token_ids: int64, what a random token is drawn from.
     """
 
@@ -39,6 +41,7 @@ class Masking:
     random_replace_prob: float
     whole_word_mask: bool
     mask_token_id: int
+    unk_token_id: int | None
     random_token_ids: np.ndarray
 
     @classmethod
@@ -67,6 +70,7 @@ class Masking:
             config.random_replace_prob,
             config.whole_word_mask,
             tokenizer.mask_token_id,
+            tokenizer.unk_token_id,
             np.array(ordinary, dtype=np.int64),
         )
 
@@ -76,10 +80,19 @@ class Masking:
             self, mlm_probability=mlm_probability, mask_replace_prob=1.0, random_replace_prob=0.0, whole_word_mask=False
         )
 
+    def maskable(self, documents: PackedDocuments, index: int) -> np.ndarray:
+        """Positions of block `index` that may be chosen, bool (T,): text that the tokenizer knows."""
+        text_T = documents.text_positions(index)
+        if self.unk_token_id is not None:
+            first = index * documents.block_size
+            tokens = documents.tokens_N[first : first + documents.block_size]
+            text_T[: len(tokens)] &= tokens != self.unk_token_id
+        return text_T
+
     def row(self, documents: PackedDocuments, index: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
         """Block `index` with its mask, as int64 arrays of shape (T,): input_ids, position_ids and labels."""
         block = documents.block(index)
-        text = np.flatnonzero(documents.text_positions(index))
+        text = np.flatnonzero(self.maskable(documents, index))
         chosen = self._choose(documents, index, text, generator)
         input_ids_T = block["input_ids"]
         labels_T = np.full_like(input_ids_T, IGNORE_INDEX)

@@ -45,6 +45,23 @@ def split_receipt(rows: dict[str, Any], counts: dict[str, int], documents: Packe
     }
 
 
+def masked_receipt(split: dict[str, Any]) -> dict[str, Any]:
+    """Receipt of a split for masked language modeling: positions are text, ends of documents, or padding.
+
+    Args:
+        split: receipt of the split by `split_receipt`, which speaks of next tokens.
+
+    Raises:
+        DataError: a total does not close.
+    """
+    names = ("targets", "document_ends_without_target")
+    blocks = {name: count for name, count in split["blocks"].items() if name not in names}
+    text = split["tokens"]["text_tokens"]
+    ends = split["tokens"]["bos_tokens"] + split["tokens"]["eos_tokens"]
+    _close("positions = text + BOS + EOS + padding", blocks["positions"], text + ends + blocks["padding"])
+    return split | {"blocks": blocks | {"text_positions": text, "document_frame_positions": ends}}
+
+
 def sentence_receipt(text_tokens: int, sentences: int, tokens_kept: int, left_out: tuple[int, int]) -> dict[str, int]:
     """Receipt of cutting documents into sentences, which are the blocks of contrastive training.
 

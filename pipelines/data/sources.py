@@ -13,7 +13,7 @@ from pipelines.data.files import SourceFile, as_source, find_files, one_format
 from pipelines.data.readers import BATCH_ROWS, read_texts
 from pipelines.data.remote import fetch_files, is_remote, load_hub_dataset
 from pipelines.errors import CardError, ConfigError
-from pipelines.sections import DataConfig
+from pipelines.sections import CorpusConfig
 
 if TYPE_CHECKING:
     import datasets
@@ -33,7 +33,7 @@ class Source:
     builder_receipt: dict[str, Any] | None = None
 
 
-def check_config(config: DataConfig) -> None:
+def check_config(config: CorpusConfig) -> None:
     """Checks the section by itself. Raises ConfigError for no source, several, or an odd setting."""
     files = config.files
     given = [key for key, value in (("card", config.card), ("name", config.name), ("files", files.train)) if value]
@@ -55,7 +55,7 @@ def check_config(config: DataConfig) -> None:
     check_mapping(config.columns)
 
 
-def open_source(config: DataConfig) -> Source:
+def open_source(config: CorpusConfig) -> Source:
     """The source that a checked section names: card read, files found and downloaded if need be, none of them read.
 
     Raises:
@@ -74,7 +74,7 @@ def open_source(config: DataConfig) -> Source:
     return _file_source(files["train"][0].shown.rsplit("/", 1)[-1].split(".")[0], files, choose, config, drawn)
 
 
-def _open_card(card: DataCard, config: DataConfig) -> Source:
+def _open_card(card: DataCard, config: CorpusConfig) -> Source:
     chosen = card.config(config.config_name)
     if not config.columns and "text" not in chosen.roles.values():
         raise CardError(
@@ -84,7 +84,7 @@ def _open_card(card: DataCard, config: DataConfig) -> Source:
     choose = TextColumn(config.columns, None) if config.columns else TextColumn(chosen.roles, card)
     drawn = chosen.drawn or DrawnSplit(config.split_method, config.validation_share, config.split_seed)
     asked = (config.split_method, config.validation_share, config.split_seed)
-    default = DataConfig()
+    default = CorpusConfig()
     if chosen.drawn and asked not in (
         (default.split_method, default.validation_share, default.split_seed),
         (drawn.method, drawn.share, drawn.seed),
@@ -123,7 +123,7 @@ def _resolve(paths: str | list[str], key: str) -> list[SourceFile]:
 
 
 def _file_source(
-    name: str, files: dict[str, list[SourceFile]], choose: TextColumn, config: DataConfig, drawn: DrawnSplit
+    name: str, files: dict[str, list[SourceFile]], choose: TextColumn, config: CorpusConfig, drawn: DrawnSplit
 ) -> Source:
     is_text = {split: listed[0].format == "text" for split, listed in files.items()}
     if any(is_text.values()) and config.columns not in ({}, {"text": "text"}):

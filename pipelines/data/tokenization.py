@@ -92,6 +92,9 @@ def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTok
             f"The tokenizer {name} is written in Python and cannot say which bytes a token stands for. "
             "Name one with a tokenizer.json, or train one with --tokenizer.vocab_size."
         )
+    # What it was saved with would be part of its hash until it is first used.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 
@@ -295,8 +298,9 @@ def _word_starts(folder: Path, documents: "Dataset", tokenizer: "PreTrainedToken
                 "to one word of a longer text. Set --masking.whole_word_mask false, or train a bpe or wordpiece "
                 "tokenizer (--tokenizer.type)."
             )
-        np.save(path.with_name(".word_starts.npy"), np.concatenate(parts))
-        os.replace(path.with_name(".word_starts.npy"), path)
+        aside = path.with_name(f".word_starts-{os.getpid()}.npy")
+        np.save(aside, np.concatenate(parts))
+        os.replace(aside, path)
     return np.load(path, mmap_mode="r")
 
 
@@ -306,9 +310,10 @@ def token_bytes(text: str, offsets: list[tuple[int, int]]) -> np.ndarray:
     Blanks that a tokenizer leaves between its tokens count for the next token, those at the end for the last one, so
     that the sum is the length of the document. BOS and EOS stand for no bytes.
     """
-    ends = np.maximum.accumulate(np.array([end for _, end in offsets], dtype=np.int64)) if offsets else np.zeros(0, int)
-    if len(ends):
-        ends[-1] = len(text)
+    if not offsets:  # a normaliser left nothing of the text: its bytes stand with the end of the document
+        return np.array([0, len(text.encode())], dtype=np.int32)
+    ends = np.maximum.accumulate(np.array([end for _, end in offsets], dtype=np.int64))
+    ends[-1] = len(text)
     if not text.isascii():
         points = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
         widths = 1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF)

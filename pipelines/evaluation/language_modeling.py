@@ -50,7 +50,7 @@ def evaluate_language_model(
         for first in range(0, len(mine), batch_size):
             batch = collator([documents.block(index) for index in mine[first : first + batch_size]])
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-            totals[0] += objective.losses(model, batch).double().sum().cpu()
+            totals[0] += objective.losses(model, batch).cpu().double().sum()
             totals[1] += objective.count(batch).cpu()
     model.train(was_training)
     if state.num_processes > 1:

@@ -71,7 +71,7 @@ class FixedMask:
         for logits_MV, labels_M in self._logits(
             model, map(self.row, range(self.blocks)[state.process_index :: state.num_processes])
         ):
-            nats = torch.nn.functional.cross_entropy(logits_MV.float(), labels_M, reduction="none").double().sum()
+            nats = cross_entropy(logits_MV, labels_M).cpu().double().sum()
             hits = (logits_MV.argmax(-1) == labels_M).sum()
             totals += torch.tensor([float(nats), int(hits), len(labels_M)], dtype=torch.float64)
         if state.num_processes > 1:
@@ -91,14 +91,14 @@ class FixedMask:
         """
         if self.config.pseudo_perplexity_tokens is None:
             return {}
-        documents = self.documents
-        places = [
-            (block, place) for block in range(self.blocks) for place in np.flatnonzero(documents.text_positions(block))
-        ]
-        picks = np.unique(np.linspace(0, len(places) - 1, self.config.pseudo_perplexity_tokens).round().astype(int))
-        rows = (self._one_masked(*places[pick]) for pick in picks)
+        counts = [int(self.masking.maskable(self.documents, block).sum()) for block in range(self.blocks)]
+        ends = np.cumsum(counts)
+        picks = np.unique(np.linspace(0, ends[-1] - 1, self.config.pseudo_perplexity_tokens).round().astype(int))
+        blocks = np.searchsorted(ends, picks, side="right")
+        within = picks - (ends - counts)[blocks]
+        rows = (self._one_masked(block, place) for block, place in zip(blocks.tolist(), within.tolist(), strict=True))
         nats = sum(
-            float(cross_entropy(logits_MV, labels_M).double().sum())
+            float(cross_entropy(logits_MV, labels_M).cpu().double().sum())
             for logits_MV, labels_M in self._logits(model, rows)
         )
         value = math.exp(min(nats / len(picks), 700.0))
@@ -117,7 +117,7 @@ class FixedMask:
         if not self.config.baselines:
             return {}, None
         seen = np.flatnonzero(run.order.consumed(run.last_place))
-        model = NeighbourModel.fit(*run.documents.segments(seen), vocab_size=vocab_size)
+        model = NeighbourModel.fit(*run.documents.segments(seen), vocab_size, self.masking.random_token_ids)
         parts = [visible_neighbours(self.row(index)) for index in range(self.blocks)]
         left_N, right_N, tokens_N = (np.concatenate(column) for column in zip(*parts, strict=True))
         scores = {"unigram": model.score_unigram(tokens_N), "neighbours": model.score(left_N, right_N, tokens_N)}
@@ -151,6 +151,8 @@ class FixedMask:
                 block_size=len(tokens_T),
             )
             row = replace(self, documents=passage).row(0)
+            if not (row["labels"] != IGNORE_INDEX).any():
+                continue
             logits_MV, labels_M = next(iter(self._logits(model, [row])))
             filled_T = row["input_ids"].copy()
             filled_T[row["labels"] != IGNORE_INDEX] = logits_MV.argmax(-1).cpu().numpy()
@@ -178,8 +180,10 @@ class FixedMask:
             "samples": samples,
         }
 
-    def _one_masked(self, block: int, place: int) -> dict[str, np.ndarray]:
+    def _one_masked(self, block: int, which: int) -> dict[str, np.ndarray]:
+        """Block `block` with its `which`-th text token masked."""
         row = self.documents.block(block)
+        place = np.flatnonzero(self.masking.maskable(self.documents, block))[which]
         labels_T = np.full_like(row["input_ids"], IGNORE_INDEX)
         labels_T[place] = row["input_ids"][place]
         row["input_ids"][place] = self.masking.mask_token_id
@@ -191,14 +195,14 @@ class FixedMask:
         """(logits (M, V), labels (M,)) of the masked positions of each batch of rows, without gradient."""
         import torch
 
-        was_training = model.training
-        model.eval()
-        waiting = iter(rows)
+        was_training, waiting = model.training, iter(rows)
         while batch := list(islice(waiting, self.batch_size)):
             tensors = {name: tensor.to(model.device) for name, tensor in BlockCollator()(batch).items()}
+            model.eval()
             with torch.no_grad():
-                yield self.objective.logits(model, tensors)
-        model.train(was_training)
+                computed = self.objective.logits(model, tensors)
+            model.train(was_training)
+            yield computed
 
 
 def masked_metrics(nats: float, hits: float, tokens: float) -> dict[str, float]:

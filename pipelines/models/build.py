@@ -9,6 +9,7 @@ from pipelines.errors import ConfigError, did_you_mean
 from pipelines.hub import load_pretrained
 from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
+from pipelines.models.vocabulary import resize_embeddings, vocabulary_size
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -109,24 +110,31 @@ def build_model(
         if dropout is not None:
             set_dropout(model_config, dropout)
             options["config"] = model_config
-        model, loading = load_pretrained(
-            "model",
-            "model.name",
-            name,
-            lambda offline: with_attention(
-                config.attn_implementation,
-                lambda attention: auto_class.from_pretrained(
-                    name,
-                    dtype="float32",
-                    use_safetensors=True,
-                    local_files_only=offline,
-                    output_loading_info=True,
-                    **attention,
-                    **options,
+
+        def load(**more: Any) -> tuple[Any, list[str]]:
+            model, loading = load_pretrained(
+                "model",
+                "model.name",
+                name,
+                lambda offline: with_attention(
+                    config.attn_implementation,
+                    lambda attention: auto_class.from_pretrained(
+                        name,
+                        dtype="float32",
+                        use_safetensors=True,
+                        local_files_only=offline,
+                        output_loading_info=True,
+                        **attention,
+                        **options,
+                        **more,
+                    ),
                 ),
-            ),
-        )
-        missing = sorted(key for key in loading["missing_keys"] if not key.startswith(head.unused))
+            )
+            return model, sorted(key for key in loading["missing_keys"] if not key.startswith(head.unused))
+
+        model, missing = load()
+        if missing and getattr(model_config, "legacy", False):  # DeBERTa's two heads: configs of v3 do not say which
+            model, missing = load(legacy=False)
         if missing:
             raise ConfigError(
                 f"The checkpoint {name} lacks weights of a {head.name}, such as {missing[0]!r}; they would be drawn at "
@@ -153,36 +161,11 @@ def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase",
     return build_model("causal", config, tokenizer, block_size)
 
 
-def resize_embeddings(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", new_tokens: Mapping[int, list[int]]
-) -> None:
-    """Enlarges the tables of a checkpoint, each new token starting at the mean of its old pieces.
-
-    A row that is in no `new_tokens` is drawn around the mean of all rows, as transformers does (Hewitt 2021,
-    "Initializing New Word Embeddings for Pretrained Language Models").
-    """
-    import torch
-
-    if vocabulary_size(tokenizer) > model.config.vocab_size:
-        model.resize_token_embeddings(vocabulary_size(tokenizer))
-    modules: list[Any] = [model.get_input_embeddings(), model.get_output_embeddings()]
-    tables = {id(module.weight): module.weight for module in modules if module is not None}
-    with torch.no_grad():
-        for table in tables.values():
-            for token, pieces in new_tokens.items():
-                table[token] = table[pieces].mean(dim=0)
-
-
 def position_offset(model: "PreTrainedModel") -> int:
     """First row of the position table that a token may take: RoBERTa-type models count from the padding id plus one."""
     table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return 0 if padding is None else padding + 1
-
-
-def vocabulary_size(tokenizer: "PreTrainedTokenizerBase") -> int:
-    """Rows an embedding table needs for a tokenizer: its highest id plus one, which may be more than its entries."""
-    return max(tokenizer.get_vocab().values()) + 1
 
 
 def with_attention(attn_implementation: str, build: Any) -> Any:
@@ -305,6 +288,10 @@ def _check(model_config: "PreTrainedConfig", head: Head) -> None:
 
 def check_positions(model: "PreTrainedModel", block_size: int) -> None:
     """Raises ConfigError if a model has fewer positions than block_size."""
+    if model.config.model_type == "encoder-decoder":
+        joined: Any = model
+        check_positions(joined.encoder, block_size)
+        return check_positions(joined.decoder, block_size)
     positions = getattr(model.config, "max_position_embeddings", None)
     room = None if positions is None else positions - position_offset(model)
     if room is not None and room < block_size:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.models.vocabulary import vocabulary_head
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -53,9 +55,14 @@ def counted_flops_per_token(
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         skeleton(**inputs)
-    head: Any = model.get_output_embeddings()
-    skipped = 0.0 if head is None else 2.0 * head.weight.numel() * (1 - head_share)
-    return 3.0 * (counter.get_total_flops() / positions - skipped)
+    return 3.0 * (counter.get_total_flops() / positions - 2.0 * _skipped_weights(model, head_share))
+
+
+def _skipped_weights(model: "PreTrainedModel", head_share: float) -> float:
+    """Weights of the output layer that an average position does without; tied ones stand in the input table."""
+    head = vocabulary_head(model)
+    table: Any = model.get_input_embeddings() if head is None else head
+    return table.weight.numel() * (1 - head_share)
 
 
 def training_flops_per_token(
@@ -72,7 +79,9 @@ def training_flops_per_token(
     try:
         return counted_flops_per_token(model, block_size, head_share, decoder_size)
     except Exception:  # a model that reads values of its inputs, or has no eager attention, cannot run without storage
-        counts, config, head = count_parameters(model), model.config, model.get_output_embeddings()
+        counts, config = count_parameters(model), model.config
         width = getattr(config, "num_hidden_layers", 0) * getattr(config, "hidden_size", 0)
-        skipped = 0.0 if head is None else sum(one.numel() for one in head.parameters()) * (1 - head_share)
-        return 6.0 * (counts["total"] - counts["embedding"] - skipped) + 12.0 * width * block_size
+        return (
+            6.0 * (counts["total"] - counts["embedding"] - _skipped_weights(model, head_share))
+            + 12.0 * width * block_size
+        )

@@ -4,6 +4,7 @@ Shape legend: M tokens of the training segments, N positions to predict, V vocab
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sparse
@@ -22,25 +23,30 @@ class NeighbourModel:
     Kneser 1994). Where a neighbour is hidden its factor is p(x), or 1 for the right one.
 
     Attributes:
+        candidates_V: 1 for a token that may be hidden, else 0; all that follows is normalised over these.
         unigram_V: p(x), counts plus one.
         discounted_VV: max(c(l, x) - d, 0) / c(l), CSR.
         backoff_V: d n(l) / c(l); 1 for a token never seen on the left.
         continuation_V: q(x), smoothed by one bigram spread over the vocabulary.
     """
 
+    candidates_V: np.ndarray
     unigram_V: np.ndarray
     discounted_VV: sparse.csr_matrix
     backoff_V: np.ndarray
     continuation_V: np.ndarray
 
     @classmethod
-    def fit(cls, tokens_M: np.ndarray, segment_starts_S: np.ndarray, vocab_size: int) -> "NeighbourModel":
+    def fit(
+        cls, tokens_M: np.ndarray, segment_starts_S: np.ndarray, vocab_size: int, candidates: np.ndarray
+    ) -> "NeighbourModel":
         """Counts the bigrams inside segments.
 
         Args:
             tokens_M: token ids of all segments, end to end.
             segment_starts_S: where each segment begins; no bigram crosses these.
             vocab_size: entries of the vocabulary.
+            candidates: the tokens that may be hidden; others, such as BOS and EOS, are neighbours only.
         """
         inside = np.ones(len(tokens_M), dtype=bool)
         inside[segment_starts_S] = False
@@ -55,8 +61,11 @@ class NeighbourModel:
         discounted = counts.copy()
         discounted.data = (counts.data - discount) / np.repeat(seen_V, distinct_V)
         endings_V = np.bincount(counts.indices, minlength=vocab_size) + 1 / vocab_size
-        frequency_V = np.bincount(tokens_M, minlength=vocab_size) + 1.0
+        hidden_V = np.zeros(vocab_size)
+        hidden_V[candidates] = 1.0
+        frequency_V = (np.bincount(tokens_M, minlength=vocab_size) + 1.0) * hidden_V
         return cls(
+            candidates_V=hidden_V,
             unigram_V=frequency_V / frequency_V.sum(),
             discounted_VV=discounted,
             backoff_V=np.where(totals_V > 0, discount * distinct_V / seen_V, 1.0),
@@ -74,9 +83,10 @@ class NeighbourModel:
         right = right_N[seen_right]
         columns_NV = self._columns[right].toarray()
         scores_NV[seen_right] *= columns_NV + self.backoff_V[None, :] * self.continuation_V[right, None]
+        scores_NV *= self.candidates_V
         return scores_NV / scores_NV.sum(axis=1, keepdims=True)
 
-    @property
+    @cached_property
     def _columns(self) -> sparse.csr_matrix:
         return self.discounted_VV.T.tocsr()
 

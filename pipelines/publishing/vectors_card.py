@@ -1,5 +1,6 @@
 """The card of static word vectors: README.md of a run's model folder, made of the run's own figures."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,18 @@ def write_vectors_card(
         name, _, kind = key.removeprefix("eval_").rpartition("_")
         if key.startswith("eval_") and kind in ("spearman", "accuracy"):
             measure = {"spearman": "Spearman's rho", "accuracy": "accuracy, 3CosAdd"}[kind]
-            cells = [metrics[key]] + [metrics[f"baseline_{baseline}_{name}_{kind}"] for baseline in baselines]
+            columns = [key, *(f"baseline_{baseline}_{name}_{kind}" for baseline in baselines)]
+            cells = [f"{metrics[column]:.3f}" if column in metrics else "–" for column in columns]
+            if f"{key}_low" in metrics:
+                cells[0] += f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})"
             covered = f"{100 * metrics[f'eval_{name}_coverage']:.1f} %"
-            lines.append(f"| {name}, {measure} | {covered} | {' | '.join(f'{cell:.3f}' for cell in cells)} |")
+            lines.append(f"| {name}, {measure} | {covered} | {' | '.join(cells)} |")
     scores = (
         "\n".join(lines) if len(lines) > 2 else "Nothing was scored: no evaluation set shares words with the corpus."
     )
-    unknown = "Unknown words get the mean of their character n-grams." if plan["method"] == "fasttext" else ""
+    unknown = "\nUnknown words get the mean vector of their character n-grams." if plan["method"] == "fasttext" else ""
+    data_licence = licence or "not stated"
+    word = json.dumps(example, ensure_ascii=False)
     (folder / "README.md").write_text(
         f"""---
 tags: [plumbline, word-vectors]
@@ -42,19 +48,19 @@ tags: [plumbline, word-vectors]
 # {TITLES[plan["method"]]} word vectors trained on {corpus}
 
 {plan["vocab_size"]:,} words of {plan["vector_size"]} numbers, trained with Plumbline on {plan["words"]:,} words
-({plan["epochs"]} epochs, {plan["window"]} words to each side). Licence of the training data: {licence or "not stated"}.
-{unknown}
+({plan["epochs"]} epochs, {plan["window"]} words to each side). Licence of the training data: {data_licence}.{unknown}
 
 {scores}
 
-Scores are over the covered part: the pairs or questions all of whose words have a vector.
+Scores are over the covered part: the pairs or questions all of whose words have a vector. In brackets: the 95 %
+confidence interval.
 
 ```python
 from pipelines.models.static_vectors import StaticVectors
 
 vectors = StaticVectors.load(".")
-print(vectors.vector({example!r})[:4])
-print(vectors.nearest({example!r}, n=5))
+print(vectors.vector({word})[:4])
+print(vectors.nearest({word}, n=5))
 ```
 
 Without Plumbline, `vectors.txt` is word2vec's text format:
@@ -63,7 +69,7 @@ Without Plumbline, `vectors.txt` is word2vec's text format:
 from gensim.models import KeyedVectors
 
 vectors = KeyedVectors.load_word2vec_format("vectors.txt")
-print(vectors.most_similar({example!r}, topn=5))
+print(vectors.most_similar({word}, topn=5))
 ```
 
 The vectors repeat how words are used in their training text, its prejudices included.

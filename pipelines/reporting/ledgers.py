@@ -27,11 +27,12 @@ def receipt_sums(receipt: dict[str, Any]) -> dict[str, Any]:
     rows += [(-1, f"Dropped: {label_of(name).lower()}", [counts.get(name) for counts in dropped]) for name in reasons]
     rows += take("rows", "moved_to_validation", sign=-1)
     tokens = take("tokens", "text_tokens bos_tokens eos_tokens")
-    positions = take("blocks", "targets document_ends_without_target padding")
+    positions = take("blocks", "targets document_ends_without_target text_positions document_frame_positions padding")
     ledgers = [
         ledger("Rows", rows, *take("rows", "rows_kept")),
         ledger("Tokens", tokens, *take("tokens", "tokens")),
         ledger("Positions", positions, *take("blocks", "positions")),
+        ledger("Text", take("blocks", "tokens_in_rows tokens_in_parts_too_short"), *take("blocks", "text_tokens")),
     ]
     names = dict.fromkeys((section, name) for part in left for section in part for name in part[section])
     also = [(label_of(name), *(number(part.get(section, {}).get(name)) for part in left)) for section, name in names]

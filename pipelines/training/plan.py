@@ -132,14 +132,16 @@ def memory_estimate(
     bf16: bool,
     activation_checkpointing: bool,
     decoder_size: int = 0,
+    has_head: bool = True,
 ) -> dict[str, int]:
     """Bytes of one process's training state, by formula; real peaks also hold the allocator's slack.
 
     fp32 weights, gradients and two AdamW moments: 16 bytes a parameter. Activations of a layer: B T h (34 + 5 a T / h)
     bytes at two bytes a value (Korthikanti et al. 2022, equation 1), twice that in fp32, h a layer with recomputation.
-    Logits: one fp32 copy, its gradient, and the autocast copy. An encoder-decoder's decoder has decoder_size positions
-    t and in each layer a cross-attention besides, of B (9 t h + 4 T h + 5 a t T) bytes, counted as in the paper: query,
-    output projection with its dropout, norm; keys and values of the encoder's T positions; the scores.
+    Logits, if it has_head: one fp32 copy, its gradient, and the autocast copy. An encoder-decoder's decoder has
+    decoder_size positions t and in each layer a cross-attention besides, of B (9 t h + 4 T h + 5 a t T) bytes, counted
+    as in the paper: query, output projection with its dropout, norm; keys and values of the encoder's T positions; the
+    scores.
     """
     width = 1 if bf16 else 2
     (layers, hidden, heads), *decoder = _stacks(model_config)
@@ -150,7 +152,7 @@ def memory_estimate(
         layer += (9 * decoder_size + 4 * block_size) * hidden + 5 * heads * decoder_size * block_size
         per_row += layers * (2 * decoder_size * hidden if activation_checkpointing else layer)
     activations = width * rows * per_row
-    logits = rows * (decoder_size or block_size) * model_config.vocab_size * (4 + 4 + (2 if bf16 else 0))
+    logits = has_head * rows * (decoder_size or block_size) * model_config.vocab_size * (4 + 4 + (2 if bf16 else 0))
     parts = {
         "weights": 4 * parameters,
         "gradients": 4 * parameters,

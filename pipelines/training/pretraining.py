@@ -38,12 +38,19 @@ WAIT = {"timeout": timedelta(hours=2)}
 
 
 def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialState":
-    """Joins the process group, sets the CPU threads, and seeds all random numbers."""
+    """Joins the process group, sets the CPU threads, and seeds all random numbers.
+
+    Raises:
+        ConfigError: the launcher asks for an engine that shards the model.
+    """
     import torch
     import transformers
     from accelerate import PartialState
     from accelerate.utils import set_seed
 
+    for engine in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{engine}") == "true":
+            raise ConfigError(f"The launcher asks for {engine}, but only data parallelism is supported. Leave it out.")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -80,6 +87,7 @@ def start_run(
     """
     if state.is_main_process:
         take_run_folder(folder, config, plan.as_dict(), hashes)
+        _drop_filled_up_step(folder, plan)
         _, damaged = checkpoints.newest_complete(folder.checkpoints)
         for checkpoint, reason in damaged.items():
             aside = checkpoints.set_aside(checkpoint)
@@ -98,6 +106,14 @@ def start_run(
     if newest is not None:
         say(f"Going on from {newest}")
     return newest
+
+
+def _drop_filled_up_step(folder: RunFolder, plan: Plan) -> None:
+    """Deletes the last checkpoint of a shorter run whose last step was filled up with rows that now hold data."""
+    if (folder.path / "plan.json").is_file():
+        before = folder.read_json("plan.json", "rows", "steps", "rows_per_step")
+        if before["rows"] < min(plan.rows, before["steps"] * before["rows_per_step"]):
+            shutil.rmtree(folder.checkpoints / f"checkpoint-{before['steps']}", ignore_errors=True)
 
 
 def make_plan(
@@ -172,6 +188,7 @@ def make_plan(
             bf16,
             training.activation_checkpointing,
             shape.longest_decoder_inputs,
+            model.get_output_embeddings() is not None,
         ),
         time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
         padding_share=shape.padding_share,

@@ -201,9 +201,11 @@ class ExactTrainer(Trainer):
 
     def finish_step(self) -> None:
         """Adds a step to the account."""
-        self.account.seconds += time.perf_counter() - self._step_started
         self.account.positions += int(self._step_positions)
         self.account.targets += int(self._step_count)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # the update is part of the step
+        self.account.seconds += time.perf_counter() - self._step_started
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Trainer's log with the true epoch and the speed since the last one, also handed to log_event."""

@@ -1,0 +1,100 @@
+"""Pretrain an encoder-decoder on text by denoising (T5's or BART's), evaluate it beside baselines, and report.
+
+accelerate launch recipes/pretrain_seq2seq.py
+accelerate launch recipes/pretrain_seq2seq.py --model.preset bart-tiny --denoising.method text_infilling
+accelerate launch recipes/pretrain_seq2seq.py --model.name ENCODER_FOLDER --model.decoder_name OTHER_ENCODER_FOLDER \
+    --denoising.method text_infilling
+"""
+
+from dataclasses import dataclass, field
+
+from pipelines.run import launch
+from pipelines.sections import (
+    DenoisingConfig,
+    DenoisingEvaluationConfig,
+    PretrainingConfig,
+    RowDataConfig,
+    RunConfig,
+    Seq2SeqModelConfig,
+    TokenizerConfig,
+)
+
+
+@dataclass
+class Config:
+    run: RunConfig = field(default_factory=RunConfig)
+    data: RowDataConfig = field(default_factory=RowDataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: Seq2SeqModelConfig = field(default_factory=Seq2SeqModelConfig)
+    denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
+    training: PretrainingConfig = field(default_factory=PretrainingConfig)
+    evaluation: DenoisingEvaluationConfig = field(default_factory=DenoisingEvaluationConfig)
+
+
+def main(config: Config) -> None:
+    from pipelines.data.denoising import make_denoising, special_tokens
+    from pipelines.data.document_rows import Seq2SeqCollator, cut_rows
+    from pipelines.data.loading import load_corpus
+    from pipelines.data.receipt import padding_receipt, training_receipt
+    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.evaluation.denoising import FixedDamage
+    from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
+    from pipelines.publishing.model_card import write_model_card
+    from pipelines.report import finish_run
+    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.training import pretraining
+    from pipelines.training.arguments import training_arguments
+    from pipelines.training.objectives import SequenceToSequence
+
+    folder = find_run_folder(config, __file__)
+    if report_if_finished(folder, config):
+        return
+
+    state = pretraining.start_processes(config.run, config.training)
+    block_size, special = config.data.block_size, special_tokens(config.denoising, config.data.block_size)
+    with state.main_process_first():  # the others read its cache
+        corpus = load_corpus(config.data)
+        text = tokenize_corpus(corpus, config.tokenizer, config.model, block_size, special)
+    denoising = make_denoising(config.denoising, text.tokenizer, block_size)
+    text = cut_rows(text, denoising)
+    model = build_encoder_decoder(config.model, text.tokenizer, block_size, text.new_tokens)
+    check_encoder_decoder(model)
+    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state)
+    arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
+    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+
+    objective = SequenceToSequence(bf16=plan.precision == "bf16")
+    collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
+    batch_size = config.training.per_device_eval_batch_size
+    scorer = FixedDamage(text.validation, denoising, objective, collator, batch_size, config.evaluation)
+    start = pretraining.score_start(model, config.model, {"": scorer.evaluate})
+    trainer = pretraining.train_model(
+        training=config.training,
+        arguments=arguments,
+        plan=plan,
+        folder=folder,
+        checkpoint=checkpoint,
+        model=model,
+        text=text,
+        collator=collator,
+        objective=objective,
+        evaluate_model=scorer.evaluate,
+        rows=denoising,
+    )
+    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
+    if not state.is_main_process:
+        return
+
+    pretraining.save_model(trainer, text.tokenizer, folder)
+    trained = training_receipt(trainer.blocks, trainer.account.targets)
+    trained |= padding_receipt(trainer.blocks, trainer.account.positions)
+    folder.write_json("receipt.json", text.receipt | {"training": trained})
+    baseline, ngram = scorer.baselines(trainer.blocks, plan.vocab_size)
+    metrics |= baseline
+    folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, ngram))
+    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, kind="seq2seq")
+    finish_run(folder, metrics)
+
+
+if __name__ == "__main__":
+    launch(main, Config, __file__)
