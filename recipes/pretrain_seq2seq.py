@@ -6,12 +6,13 @@ accelerate launch recipes/pretrain_seq2seq.py --model.name ENCODER_FOLDER --mode
     --denoising.method text_infilling
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipelines.run import launch
 from pipelines.sections import (
     DenoisingConfig,
     DenoisingEvaluationConfig,
+    OldDomainConfig,
     PretrainingConfig,
     RowDataConfig,
     RunConfig,
@@ -26,6 +27,7 @@ class Config:
     data: RowDataConfig = field(default_factory=RowDataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: Seq2SeqModelConfig = field(default_factory=Seq2SeqModelConfig)
+    old_domain: OldDomainConfig = field(default_factory=OldDomainConfig)
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: DenoisingEvaluationConfig = field(default_factory=DenoisingEvaluationConfig)
@@ -33,10 +35,10 @@ class Config:
 
 def main(config: Config) -> None:
     from pipelines.data.denoising import make_denoising, special_tokens
-    from pipelines.data.document_rows import Seq2SeqCollator, cut_rows
+    from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator, cut_rows
     from pipelines.data.loading import load_corpus
     from pipelines.data.receipt import padding_receipt, training_receipt
-    from pipelines.data.tokenization import tokenize_corpus
+    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.evaluation.denoising import FixedDamage
     from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
     from pipelines.publishing.model_card import write_model_card
@@ -55,6 +57,7 @@ def main(config: Config) -> None:
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
         text = tokenize_corpus(corpus, config.tokenizer, config.model, block_size, special)
+        old = tokenize_old_domain(config.old_domain, text.tokenizer, block_size)
     denoising = make_denoising(config.denoising, text.tokenizer, block_size)
     text = cut_rows(text, denoising)
     model = build_encoder_decoder(config.model, text.tokenizer, block_size, text.new_tokens)
@@ -67,7 +70,10 @@ def main(config: Config) -> None:
     collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
     batch_size = config.training.per_device_eval_batch_size
     scorer = FixedDamage(text.validation, denoising, objective, collator, batch_size, config.evaluation)
-    start = pretraining.score_start(model, config.model, {"": scorer.evaluate})
+    evaluations = {"": scorer.evaluate}
+    if old:
+        evaluations["old_"] = replace(scorer, documents=DocumentRows.of(old, denoising)).evaluate
+    start = pretraining.score_start(model, config.model, evaluations)
     trainer = pretraining.train_model(
         training=config.training,
         arguments=arguments,
@@ -82,6 +88,7 @@ def main(config: Config) -> None:
         rows=denoising,
     )
     metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
+    metrics |= pretraining.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 

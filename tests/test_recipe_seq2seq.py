@@ -204,11 +204,14 @@ def test_text_infilling_and_going_on_from_a_checkpoint(corpus_file: Path, tmp_pa
     assert "▁▁▁" in sample["prompt"]
     assert "▁" not in sample["reference"]
     checkpoint = str(tmp_path / "first" / "model")
-    run(*from_checkpoints(corpus_file, tmp_path / "second", "--model.name", checkpoint, *infilling))
+    old = ("--old_domain.files", str(corpus_file))
+    run(*from_checkpoints(corpus_file, tmp_path / "second", "--model.name", checkpoint, *infilling, *old))
     first, second = read(tmp_path / "first", "metrics.json"), read(tmp_path / "second", "metrics.json")
     assert second["eval_tokens"] == first["eval_tokens"]
     assert second["start_loss"] == pytest.approx(first["eval_loss"], abs=1e-5)
     assert second["eval_loss"] < first["eval_loss"]
+    assert second["old_start_loss"] > second["old_eval_loss"] > 0
+    assert second["old_eval_tokens"] == second["old_start_tokens"] > second["eval_tokens"]
 
 
 @pytest.mark.parametrize("encoder", ["bert", "roberta", "modernbert"])
