@@ -382,6 +382,24 @@ def test_a_run_of_whole_epochs_ends_inside_a_step(corpus_file: Path, tmp_path: P
     assert not any(name.startswith("baseline") for name in read(tmp_path / "run", "metrics.json"))
 
 
+@pytest.mark.processes
+def test_two_processes_share_the_evaluation(finished: Path, corpus_file: Path, tmp_path: Path) -> None:
+    """Each computes every second batch of embeddings; the scores before training are those of one process."""
+    config = ("--config", str(finished / "config.yaml"))
+    flags = ("--training.per_device_train_batch_size", "4", "--training.max_steps", "2", "--run.dir", str(tmp_path))
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = subprocess.run([*launcher, RECIPE, *config, *flags], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    plan = read(tmp_path, "plan.json")
+    assert (plan["processes"], plan["rows_per_step"]) == (2, 8)
+    expected, found = read(finished, "metrics.json"), read(tmp_path, "metrics.json")
+    same = [name for name in expected if name.startswith("baseline_") or name.endswith(("documents", "pairs"))]
+    assert len(same) > 15
+    for name in same:
+        assert found[name] == pytest.approx(expected[name], abs=1e-6), name
+    assert found["eval_loss"] != found["baseline_start_loss"]
+
+
 def test_the_card_code_gives_the_embeddings_that_were_scored(finished: Path, monkeypatch, capsys) -> None:
     card = (finished / "model" / "README.md").read_text()
     code = card.split("```python\n")[1].split("```")[0]
