@@ -48,8 +48,8 @@ def main(config: Config) -> None:
         metrics = scores | metrics
         folder.write_json("evaluation.json", details)
         folder.write_json("neighbours.json", neighbours)
-        licence, example = corpus.card.license if corpus.card else None, text.words[len(text.words) // 100]
-        write_vectors_card(folder.model, plan.as_dict(), metrics, corpus.name, licence, example)
+        example = text.words[len(text.words) // 100]
+        write_vectors_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, example)
         finish_run(folder, metrics)
 
 
