@@ -21,7 +21,8 @@ class Config:
 def main(config: Config) -> None:
     from pipelines.data.loading import load_corpus
     from pipelines.data.words import read_words
-    from pipelines.evaluation.word_vectors import evaluate_vectors, read_sets
+    from pipelines.evaluation.word_sets import read_sets
+    from pipelines.evaluation.word_vectors import evaluate_vectors
     from pipelines.publishing.vectors_card import write_vectors_card
     from pipelines.report import finish_run
     from pipelines.run_folder import find_run_folder, report_if_finished

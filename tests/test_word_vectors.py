@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pipelines.data.loading import Corpus
 from pipelines.data.words import normalise, read_words, splitter
 from pipelines.errors import CheckpointError, DataError, TrainingError
+from pipelines.evaluation import word_sets
 from pipelines.evaluation import word_vectors as evaluation
 from pipelines.models import cooccurrence
 from pipelines.models.cooccurrence import count_cooccurrences, count_vectors
@@ -437,7 +438,7 @@ def test_analogies_by_hand() -> None:
         "royalty": {"questions": 2, "covered": 1, "correct": 1},
         "fruit": {"questions": 2, "covered": 1, "correct": 0},
     }
-    metrics, _ = evaluation.score_vectors(vectors, evaluation.EvaluationSets(analogies={"mine": sections}))
+    metrics, _ = evaluation.score_vectors(vectors, word_sets.EvaluationSets(analogies={"mine": sections}))
     assert metrics == {
         **{"mine_accuracy": 0.5, "mine_accuracy_all": 0.25, "mine_coverage": 0.5},
         **{"mine_questions": 4, "mine_questions_covered": 2},
@@ -453,8 +454,8 @@ def test_scores_are_those_of_gensim(tmp_path: Path) -> None:
     """On the shipped sets with random vectors of some of their words: every section, and both correlations."""
     from gensim.models import KeyedVectors
 
-    similar = evaluation.read_similarity(evaluation._shipped("wordsim353.tsv"))
-    questions = evaluation.read_analogies(evaluation._shipped("questions-words.txt"))
+    similar = word_sets.read_similarity(word_sets.shipped("wordsim353.tsv"))
+    questions = word_sets.read_analogies(word_sets.shipped("questions-words.txt"))
     questions = {
         section: questions[section][:60] for section in ("family", "capital-common-countries", "gram2-opposite")
     }
@@ -474,7 +475,7 @@ def test_scores_are_those_of_gensim(tmp_path: Path) -> None:
         f": {section}\n" + "".join(" ".join(four) + "\n" for four in asked) for section, asked in questions.items()
     ]
     file.write_text("".join(lines))
-    assert evaluation.read_analogies(file) == questions
+    assert word_sets.read_analogies(file) == questions
     _, sections = theirs.evaluate_word_analogies(str(file))
     for section in sections[:-1]:
         counts = evaluation.score_analogies(vectors, questions)[section["section"]]
@@ -484,7 +485,7 @@ def test_scores_are_those_of_gensim(tmp_path: Path) -> None:
     ours = evaluation.score_similarity(vectors, similar)
     for name, dummies in (("spearman", False), ("spearman_all", True)):
         _, spearman, missing = theirs.evaluate_word_pairs(
-            str(evaluation._shipped("wordsim353.tsv")), dummy4unknown=dummies
+            str(word_sets.shipped("wordsim353.tsv")), dummy4unknown=dummies
         )
         assert ours[name] == pytest.approx(spearman.statistic, abs=1e-6)
         assert ours["coverage"] == pytest.approx(1 - missing / 100) or dummies
@@ -493,15 +494,15 @@ def test_scores_are_those_of_gensim(tmp_path: Path) -> None:
 def test_sets_are_read_with_blanks_comments_and_a_byte_order_mark(tmp_path: Path) -> None:
     similarity, analogies = tmp_path / "pairs.txt", tmp_path / "questions.txt"
     similarity.write_bytes("\ufeffa b 1.5 noun\r\n\r\n# c d 9\r\nnew york\tcity\t7\r\n".encode())
-    assert evaluation.read_similarity(similarity) == [("a", "b", 1.5), ("new york", "city", 7.0)]
+    assert word_sets.read_similarity(similarity) == [("a", "b", 1.5), ("new york", "city", 7.0)]
     analogies.write_bytes("\ufeff: one\na b c d\n:\ne f  g h\n".encode())
-    assert evaluation.read_analogies(analogies) == {"one": [("a", "b", "c", "d")], "unnamed": [("e", "f", "g", "h")]}
+    assert word_sets.read_analogies(analogies) == {"one": [("a", "b", "c", "d")], "unnamed": [("e", "f", "g", "h")]}
 
 
 def test_the_shipped_sets_are_whole() -> None:
     from pipelines.sections import WordVectorEvaluationConfig
 
-    sets = evaluation.read_sets(WordVectorEvaluationConfig())
+    sets = word_sets.read_sets(WordVectorEvaluationConfig())
     assert {name: len(pairs) for name, pairs in sets.similarity.items()} == {"wordsim353": 353, "simlex999": 999}
     assert sum(len(questions) for questions in sets.analogies["analogy"].values()) == 19_544
     assert len(sets.analogies["analogy"]) == 14

@@ -1,7 +1,7 @@
 """The steps of training static word vectors: check, plan, start, train, save.
 
 Nothing here is resumable: gensim keeps no state that could go on bitwise, and the runs are short. What an interrupted
-run left is deleted when the same command begins again.
+run left is deleted when the same command begins again, and so is a finished run that is asked for another evaluation.
 """
 
 import os
