@@ -126,6 +126,8 @@ class ModelConfig:
     """Checkpoint to go on from: local folder or Hub id."""
     revision: str | None = None
     """Branch, tag or commit of a Hub checkpoint."""
+    new_head: bool = False
+    """Draw the head of a checkpoint that has none for this objective anew, as a sentence encoder has none."""
     config: dict[str, Any] | str | None = None
     """Any transformers config, from scratch: a map with model_type, or the path of a config.json."""
     attn_implementation: str = "sdpa"

@@ -342,7 +342,7 @@ def test_padding_changes_nothing(family: str, attn_implementation: str) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
 def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
-    families = ["t5", "bart", "bert2bert"]
+    families = ["t5", "bart", "marian", "bert2bert"]
     script = str(Path(__file__).with_name("exact_step_seq2seq.py"))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),

@@ -104,3 +104,15 @@ def test_a_tokenizer_that_would_not_use_them() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
     with pytest.raises(ConfigError, match="would not use it or would change the text"):
         add_new_tokens(tokenizer, ["tokamak"], [])
+
+
+def test_a_checkpoint_without_a_head_gets_a_new_one_only_if_asked(tmp_path) -> None:
+    from pipelines.models.build import build_model
+    from pipelines.sections import ModelConfig
+
+    body = build("bert").bert
+    body.save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=r"lacks weights of a masked language model.*--model.new_head true"):
+        build_model("masked", ModelConfig(name=str(tmp_path)), FewTokens(), 64)
+    model = build_model("masked", ModelConfig(name=str(tmp_path), new_head=True), FewTokens(), 64)
+    torch.testing.assert_close(model.bert.encoder.state_dict(), body.encoder.state_dict())

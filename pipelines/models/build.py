@@ -135,10 +135,12 @@ def build_model(
         model, missing = load()
         if missing and getattr(model_config, "legacy", False):  # DeBERTa's two heads: configs of v3 do not say which
             model, missing = load(legacy=False)
-        if missing:
+        body = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
+        if body or (missing and not config.new_head):
+            instead = "" if body else " To draw them nevertheless: --model.new_head true."
             raise ConfigError(
-                f"The checkpoint {name} lacks weights of a {head.name}, such as {missing[0]!r}; they would be drawn at "
-                "random. Has it another head? "
+                f"The checkpoint {name} lacks weights of a {head.name}, such as {(body or missing)[0]!r}; they would "
+                f"be drawn at random. Has it another head?{instead} "
                 f"To start from random weights of its shape: --model.config {name} --model.name null."
             )
         resize_embeddings(model, tokenizer, new_tokens or {})
