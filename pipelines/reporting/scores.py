@@ -8,7 +8,7 @@ from pipelines.reporting.words import NO_BREAK, label_of, number, quantity
 # The first that a run has is its verdict.
 HEADLINES = (
     *("bits_per_byte", "hidden_accuracy", "accuracy", "f1", "spearman", "retrieval_accuracy", "loss"),
-    "bytes_per_token",
+    *("bytes_per_token", "wordsim353_spearman"),
 )
 LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
 COUNTS = ("tokens", "bytes", "seconds")

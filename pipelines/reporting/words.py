@@ -32,7 +32,9 @@ LABELS = {
     "time_estimate_seconds": "Time estimate",
     "tokens_per_step": "Positions in a step",
     "total_tokens": "Positions, all steps",
+    "ppmi_svd": "PPMI and SVD",
     "vocab_size": "Vocabulary",
+    "wordsim353_spearman": "WordSim-353 Spearman",
 }
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
