@@ -135,7 +135,8 @@ def build_model(
         model, missing = load()
         if missing and getattr(model_config, "legacy", False):  # DeBERTa's two heads: configs of v3 do not say which
             model, missing = load(legacy=False)
-        body = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
+        is_body = head.auto_class == "AutoModel"  # whose weights carry no prefix
+        body = [key for key in missing if is_body or key.startswith(f"{model.base_model_prefix}.")]
         if body or (missing and not config.new_head):
             instead = "" if body else " To draw them nevertheless: --model.new_head true."
             raise ConfigError(
