@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import ConfigError, did_you_mean
-from pipelines.sections import OPEN_RANGES, RANGES
 
 # Stating one of these keys unsets the others where an earlier layer stated them, so that
 # `--data.files.train my.txt` replaces the data card of default.yaml. Two in one layer are an error.
@@ -100,8 +99,69 @@ OWNED_FIELDS = {
 }
 
 
+# Keys whose value must lie strictly between two numbers.
+OPEN_RANGES: dict[str, tuple[float, float]] = {
+    "masking.mlm_probability": (0, 1),
+    "evaluation.mlm_probability": (0, 1),
+    "denoising.noise_density": (0, 1),
+}
+# Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
+RANGES: dict[str, tuple[float | None, float | None]] = {
+    "contrastive.temperature": (1e-3, None),
+    "contrastive.dropout": (0, 0.9999999),
+    "data.min_tokens": (1, None),
+    "evaluation.retrieval_documents": (2, 20_000),
+    "run.threads": (1, None),
+    "data.block_size": (2, None),
+    "evaluation.max_documents": (1, None),
+    "tokenizer.new_tokens": (1, None),
+    "tokenizer.sentinels": (0, None),
+    "data.max_train_documents": (1, None),
+    "training.max_steps": (1, None),
+    "training.per_device_train_batch_size": (1, None),
+    "training.per_device_eval_batch_size": (1, None),
+    "training.gradient_accumulation_steps": (1, None),
+    "training.learning_rate": (0, None),
+    "training.warmup_steps": (0, None),
+    "training.weight_decay": (0, None),
+    "training.adam_beta1": (0, 0.9999999),
+    "training.adam_beta2": (0, 0.9999999),
+    "training.adam_epsilon": (0, None),
+    "training.max_grad_norm": (0, None),
+    "training.max_loss_spike": (0, None),
+    "training.seed": (0, 2**32 - 1),
+    "training.save_total_limit": (1, None),
+    "training.dataloader_num_workers": (0, None),
+    "evaluation.max_blocks": (1, None),
+    "evaluation.ngram_order": (1, None),
+    "evaluation.samples": (0, None),
+    "evaluation.pseudo_perplexity_tokens": (1, None),
+    "masking.mask_replace_prob": (0, 1),
+    "masking.random_replace_prob": (0, 1),
+    "evaluation.sample_new_tokens": (1, None),
+    "evaluation.temperature": (1e-3, None),
+    "denoising.mean_noise_span_length": (1, None),
+    "embeddings.vector_size": (1, None),
+    "embeddings.window": (1, None),
+    "embeddings.min_count": (1, None),
+    "embeddings.max_vocabulary": (2, None),
+    "embeddings.epochs": (1, None),
+    "embeddings.learning_rate": (1e-9, None),
+    "embeddings.negative_samples": (1, None),
+    "embeddings.subsample": (1e-9, 1),
+    "embeddings.seed": (0, 2**32 - 1),
+    "embeddings.workers": (1, None),
+    "embeddings.fasttext.ngram_min": (1, None),
+    "embeddings.fasttext.ngram_max": (1, None),
+    "embeddings.fasttext.buckets": (1, None),
+    "embeddings.glove.x_max": (1e-9, None),
+    "embeddings.glove.alpha": (0, None),
+    "embeddings.glove.batch_size": (1, None),
+}
+
+
 def check_ranges(config: Any) -> None:
-    """Raises ConfigError for a value outside its range in sections.RANGES or sections.OPEN_RANGES."""
+    """Raises ConfigError for a value outside its range in RANGES or OPEN_RANGES."""
     for key, value in flatten(dataclasses.asdict(config)):
         low, high = RANGES.get(key, (None, None))
         if value is None or not isinstance(value, int | float):

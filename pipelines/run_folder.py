@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,15 @@ class RunFolder:
             if event["step"] <= step and not (event["step"] == last_step and "eval_loss" in event)
         ]
         self.write_text("metrics.jsonl", "".join(json.dumps(event) + "\n" for event in events))
+
+    @contextmanager
+    def new_model(self) -> Iterator[Path]:
+        """An empty folder to write a model to, which becomes model/ at the end, unless an error says it must not."""
+        aside = self.path / ".model"
+        shutil.rmtree(aside, ignore_errors=True)
+        yield aside
+        shutil.rmtree(self.model, ignore_errors=True)
+        os.replace(aside, self.model)
 
     def unlock(self) -> None:
         """Lets go of the folder; the end of the process does so too."""

@@ -33,6 +33,7 @@ class Config:
 
 def main(config: Config) -> None:
     from pipelines.data.collation import BlockCollator
+    from pipelines.data.framing import frame_texts
     from pipelines.data.loading import load_corpus
     from pipelines.data.masking import Masking
     from pipelines.data.receipt import masked_receipt, training_receipt
@@ -66,7 +67,6 @@ def main(config: Config) -> None:
     plan = pretraining.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
-
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
     scorer = evaluation.FixedMask(
         text.validation,
@@ -95,6 +95,7 @@ def main(config: Config) -> None:
     if not state.is_main_process:
         return
 
+    frame_texts(text.tokenizer)  # the encoder reads texts as it read documents
     pretraining.save_model(trainer, text.tokenizer, folder)
     receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     folder.write_json("receipt.json", receipt)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertModel, TrainingArguments
+from exact_step import sgd_step
+from transformers import BertConfig, BertModel
 
+from pipelines.data.collation import pad
 from pipelines.data.packing import TrainingBlocks, TrainingOrder
-from pipelines.data.sentences import FILLER, pad
+from pipelines.data.sentences import FILLER
 from pipelines.models.pooling import Pooling, check_sentence_encoder
 from pipelines.training.contrastive import Contrastive
-from pipelines.training.trainer import ExactTrainer
 
 SENTENCES = 7  # of 8 rows: one is filler
 
@@ -56,37 +57,10 @@ def build() -> BertModel:
 
 def one_step(rows: int, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
     """(logged loss, weights afterwards) of one SGD step with learning rate 1 over all eight rows."""
-    losses: list[float] = []
-    trainer = ExactTrainer(
-        model=build(),
-        args=TrainingArguments(
-            output_dir=str(folder),
-            max_steps=1,
-            per_device_train_batch_size=rows,
-            learning_rate=1.0,
-            lr_scheduler_type="constant",
-            optim="sgd",
-            max_grad_norm=1e9,
-            logging_steps=1,
-            save_strategy="no",
-            use_cpu=True,
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=TrainingBlocks(FixedViews(), TrainingOrder(SENTENCES, seed=0), 8, SENTENCES),
-        data_collator=collate,
-        processing_class=None,
-        objective=Contrastive(bf16=False, pooling=Pooling("mean"), temperature=1.0),
-        evaluate_model=lambda model: {},
-        log_event=lambda event: losses.append(event["loss"]),
-        epoch_of_step=float,
-        flops_per_token=1.0,
-    )
-    trainer.train()
-    assert trainer.account.targets == SENTENCES
-    state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
-    return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
+    blocks = TrainingBlocks(FixedViews(), TrainingOrder(SENTENCES, seed=0), 8, SENTENCES)
+    assert blocks.targets() == SENTENCES
+    objective = Contrastive(bf16=False, pooling=Pooling("mean"), temperature=1.0)
+    return sgd_step(build(), blocks, collate, objective, rows, 1, folder)
 
 
 def main(folder: Path, rows: int) -> None:

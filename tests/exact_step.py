@@ -5,6 +5,7 @@ torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATI
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipelines.data.packing import PackedDocuments, TrainingBlocks, TrainingOrde
 from pipelines.models.attention_check import check_encoder
 from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
-from pipelines.training.trainer import ExactTrainer
+from pipelines.training.trainer import ExactTrainer, Objective
 
 
 def ragged_documents() -> PackedDocuments:
@@ -43,12 +44,26 @@ def training_rows(model_type: str) -> TrainingBlocks:
 
 def one_step(model_type: str, rows: int, accumulation: int, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
     """(logged loss, weights afterwards) of one SGD step with learning rate 1 over all eight blocks."""
-    model, blocks, losses = build(model_type, block_size=16), training_rows(model_type), []
+    model, blocks = build(model_type, block_size=16), training_rows(model_type)
     if objective_of(model_type) == "masked":
         objective = MaskedLanguageModeling(False, *check_encoder(model, isolate_documents=True))
         assert objective.head is not None
     else:
         objective = CausalLanguageModeling(bf16=False)
+    return sgd_step(model, blocks, BlockCollator(), objective, rows, accumulation, folder)
+
+
+def sgd_step(
+    model: torch.nn.Module,
+    blocks: TrainingBlocks,
+    collator: Callable,
+    objective: Objective,
+    rows: int,
+    accumulation: int,
+    folder: Path,
+) -> tuple[float, dict[str, torch.Tensor]]:
+    """(logged loss, weights afterwards) of one step with learning rate 1, which moves them by minus the gradient."""
+    losses: list[float] = []
     trainer = ExactTrainer(
         model=model,
         args=TrainingArguments(
@@ -68,7 +83,7 @@ def one_step(model_type: str, rows: int, accumulation: int, folder: Path) -> tup
             dataloader_pin_memory=False,
         ),
         train_dataset=blocks,
-        data_collator=BlockCollator(),
+        data_collator=collator,
         processing_class=None,
         objective=objective,
         evaluate_model=lambda model: {},
@@ -82,17 +97,17 @@ def one_step(model_type: str, rows: int, accumulation: int, folder: Path) -> tup
     return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
 
 
-def main(folder: Path, rows: int, accumulation: int, model_types: list[str]) -> None:
+def main(folder: Path, rows: int, accumulation: int, families: list[str], step: Callable = one_step) -> None:
     """Runs under torchrun; the first process writes losses, weights and the real world size."""
     from accelerate import PartialState
 
     state = PartialState(cpu=True)
     torch.set_num_threads(1)
     losses = {}
-    for model_type in model_types:
-        losses[model_type], weights = one_step(model_type, rows, accumulation, folder / model_type)
+    for family in families:
+        losses[family], weights = step(family, rows, accumulation, folder / family)
         if state.is_main_process:
-            torch.save(weights, folder / f"{model_type}.pt")
+            torch.save(weights, folder / f"{family}.pt")
     if state.is_main_process:
         facts = {"world_size": torch.distributed.get_world_size(), "loss": losses}
         (folder / "facts.json").write_text(json.dumps(facts))

@@ -3,14 +3,14 @@
 torchrun --nproc-per-node 2 exact_step_seq2seq.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATION FAMILY [FAMILY ...]
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from architectures import NO_DROPOUT, SIZES, VOCABULARY, FewTokens
-from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel, TrainingArguments
+from exact_step import main, sgd_step
+from transformers import BertConfig, EncoderDecoderConfig, EncoderDecoderModel
 
 from pipelines.data.denoising import Denoising, SpanCorruption, TextInfilling
 from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator
@@ -18,7 +18,6 @@ from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.models.build import build_model
 from pipelines.sections import ModelConfig
 from pipelines.training.objectives import SequenceToSequence
-from pipelines.training.trainer import ExactTrainer
 
 BLOCK_SIZE = 16
 BOS, EOS, PAD, MASK, FIRST_TEXT = 0, 1, 2, 3, 12
@@ -77,56 +76,12 @@ def ragged_rows(denoising: Denoising) -> DocumentRows:
 
 def one_step(family: str, rows: int, accumulation: int, folder: Path) -> tuple[float, dict[str, torch.Tensor]]:
     """(logged loss, weights afterwards) of one SGD step with learning rate 1 over all eight rows."""
-    model, damage, losses = build(family), denoising(family), []
+    model, damage = build(family), denoising(family)
     documents = ragged_rows(damage)
-    trainer = ExactTrainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            max_steps=1,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=accumulation,
-            learning_rate=1.0,
-            lr_scheduler_type="constant",
-            optim="sgd",
-            max_grad_norm=1e9,
-            logging_steps=1,
-            save_strategy="no",
-            use_cpu=True,
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=TrainingBlocks(documents, documents.order(0, 8), 8, 8, damage),
-        data_collator=collator(model),
-        processing_class=None,
-        objective=SequenceToSequence(bf16=False),
-        evaluate_model=lambda model: {},
-        log_event=lambda event: losses.append(event["loss"]),
-        epoch_of_step=float,
-        flops_per_token=1.0,
-    )
-    trainer.train()
-    assert trainer.account.targets == documents.targets
-    state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
-    return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
-
-
-def main(folder: Path, rows: int, accumulation: int, families: list[str]) -> None:
-    """Runs under torchrun; the first process writes losses, weights and the real world size."""
-    from accelerate import PartialState
-
-    state = PartialState(cpu=True)
-    torch.set_num_threads(1)
-    losses = {}
-    for family in families:
-        losses[family], weights = one_step(family, rows, accumulation, folder / family)
-        if state.is_main_process:
-            torch.save(weights, folder / f"{family}.pt")
-    if state.is_main_process:
-        facts = {"world_size": torch.distributed.get_world_size(), "loss": losses}
-        (folder / "facts.json").write_text(json.dumps(facts))
+    blocks = TrainingBlocks(documents, documents.order(0, 8), 8, 8, damage)
+    assert blocks.targets() == documents.targets
+    return sgd_step(model, blocks, collator(model), SequenceToSequence(bf16=False), rows, accumulation, folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:], one_step)

@@ -11,7 +11,7 @@ ALLOWED = {
     "sections": set(),
     "hub": {"errors"},
     "config": {"config_rules", "errors"},
-    "config_rules": {"errors", "sections"},
+    "config_rules": {"errors"},
     "run": {"config", "errors"},
     "run_folder": {"config", "config_rules", "errors", "run"},
     "environment": {"run"},

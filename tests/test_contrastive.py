@@ -15,8 +15,10 @@ from contrastive_step import FixedViews, build, collate, one_step
 from transformers import AutoModel, AutoTokenizer
 
 from pipelines.config import parse_config
+from pipelines.data.collation import pad
+from pipelines.data.framing import frame_texts
 from pipelines.data.packing import PackedDocuments
-from pipelines.data.sentences import FILLER, Sentences, TwoViews, frame_texts, halves, pad
+from pipelines.data.sentences import FILLER, Sentences, TwoViews, halves
 from pipelines.data.tokenization import document_frame
 from pipelines.errors import ConfigError
 from pipelines.models.build import build_model
@@ -441,7 +443,7 @@ def test_cards_of_other_families_run_too(pooling, corpus_file, tmp_path, monkeyp
 def test_frame_texts_leaves_a_tokenizer_that_frames_by_itself_alone(finished: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(finished / "model")
     before = tokenizer.backend_tokenizer.to_str()
-    frame_texts(tokenizer, block_size=16)
+    frame_texts(tokenizer)
     assert tokenizer.backend_tokenizer.to_str() == before
     assert len(tokenizer("The array returns " * 20, truncation=True)["input_ids"]) == 16
 

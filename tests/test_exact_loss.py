@@ -37,7 +37,7 @@ def assert_same_step(
         )
 
 
-@pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (1, 8)])
+@pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (2, 4), (1, 8)])
 @pytest.mark.parametrize("family", MODEL_TYPES)
 def test_accumulation_equals_one_batch(
     family: str, rows_and_accumulation: tuple[int, int], reference, tmp_path

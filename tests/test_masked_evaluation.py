@@ -11,7 +11,8 @@ from test_masking import documents, masking
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks, TrainingOrder
-from pipelines.evaluation.masked_language_modeling import FixedMask, masked_metrics, visible_neighbours
+from pipelines.evaluation.masked_language_modeling import FixedMask, visible_neighbours
+from pipelines.evaluation.token_scores import token_metrics
 from pipelines.models.attention_check import check_encoder
 from pipelines.models.neighbours import HIDDEN, NeighbourModel
 from pipelines.sections import MaskedLanguageModelEvaluationConfig
@@ -165,7 +166,7 @@ def test_baselines_are_scored_on_the_very_masks(packed: PackedDocuments) -> None
 
 
 def test_metrics_by_hand() -> None:
-    metrics = masked_metrics(nats=4 * math.log(8), hits=1, tokens=4)
+    metrics = token_metrics(nats=4 * math.log(8), hits=1, tokens=4)
     assert metrics == {
         "loss": pytest.approx(math.log(8)),
         "bits_per_token": pytest.approx(3),

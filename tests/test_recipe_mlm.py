@@ -122,6 +122,15 @@ def test_the_model_card_code_runs(finished: Path, monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().out.strip("\n")
 
 
+def test_the_saved_tokenizer_frames_texts_as_documents_were(finished: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(finished / "model")
+    ids = tokenizer("The array")["input_ids"]
+    assert (ids[0], ids[-1]) == (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    assert ids[1:-1] == tokenizer("The array", add_special_tokens=False)["input_ids"]
+
+
 def test_whole_words_from_flags(corpus_file: Path, tmp_path: Path) -> None:
     metrics = run(*flags(corpus_file, tmp_path / "run", "--masking.whole_word_mask", "true"))
     assert metrics["train_steps"] == 12

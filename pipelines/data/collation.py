@@ -8,6 +8,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+LENGTH_MULTIPLE = 8  # batches are padded to a multiple of this many positions: what matrix kernels are made for
+
 
 class BlockCollator:
     """Stacks blocks of equal length into a batch of shape (B, T).
@@ -26,3 +28,16 @@ class BlockCollator:
 
         keys = [key for key in rows[0] if self.isolate_documents or key != "position_ids"]
         return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in keys}
+
+
+def pad(rows: Sequence[np.ndarray], pad_token_id: int) -> dict[str, "torch.Tensor"]:
+    """Rows of tokens as input_ids and attention_mask, int64 (B, T), T the longest row's length, rounded up."""
+    import torch
+
+    longest = -(-max(map(len, rows)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    input_ids_BT = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
+    mask_BT = np.zeros_like(input_ids_BT)
+    for place, row in enumerate(rows):
+        input_ids_BT[place, : len(row)] = row
+        mask_BT[place, : len(row)] = 1
+    return {"input_ids": torch.from_numpy(input_ids_BT), "attention_mask": torch.from_numpy(mask_BT)}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from pipelines.data.framing import document_frame, frame_texts
 from pipelines.data.packing import PackedDocuments, TrainingBlocks
-from pipelines.data.sentences import frame_texts
-from pipelines.data.tokenization import document_frame
 from pipelines.data.tokenizer_training import MASK, sentinels
 from pipelines.errors import ConfigError
 
@@ -119,7 +118,7 @@ class Denoising(ABC):
 
     def targets(self, run: TrainingBlocks) -> int:
         """Labels of all rows of a run."""
-        return int((run.documents.targets_per_block() * run.order.consumed(run.last_place)).sum())
+        return run.targets_of_blocks()
 
     def _inputs(
         self, text_N: np.ndarray, starts_S: np.ndarray, lengths_S: np.ndarray, markers_S: np.ndarray
@@ -221,7 +220,8 @@ def make_denoising(config: "DenoisingConfig", tokenizer: "PreTrainedTokenizerBas
         ConfigError: the tokenizer lacks the mask token or some sentinels.
     """
     if _frame(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
-        frame_texts(tokenizer, block_size)
+        frame_texts(tokenizer)
+        tokenizer.model_max_length = block_size
     shared = (_density(config), config.mean_noise_span_length, *_frame(tokenizer))
     if config.method == TEXT_INFILLING:
         if tokenizer.mask_token_id is None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.collation import LENGTH_MULTIPLE, pad
 from pipelines.data.denoising import SHORTEST_TEXT, Denoising
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, RowShape, TrainingOrder
 from pipelines.data.receipt import rows_receipt
-from pipelines.data.sentences import LENGTH_MULTIPLE, pad
 from pipelines.errors import DataError
 
 if TYPE_CHECKING:

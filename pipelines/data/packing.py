@@ -223,7 +223,7 @@ class NextTokenRows:
         return documents.filler()
 
     def targets(self, run: "TrainingBlocks") -> int:
-        return int((run.documents.targets_per_block() * run.order.consumed(run.last_place)).sum())
+        return run.targets_of_blocks()
 
 
 class TrainingBlocks:
@@ -262,3 +262,7 @@ class TrainingBlocks:
     def targets(self) -> int:
         """Supervised positions of all rows."""
         return self.rows.targets(self)
+
+    def targets_of_blocks(self) -> int:
+        """The same where a row has the targets of its block."""
+        return int((self.documents.targets_per_block() * self.order.consumed(self.last_place)).sum())

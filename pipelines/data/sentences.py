@@ -5,23 +5,22 @@ Shape legend: S sentences, B sentences of a batch, T positions of a row.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.collation import LENGTH_MULTIPLE, pad
+from pipelines.data.framing import document_frame, frame_texts
 from pipelines.data.packing import PackedDocuments, RowShape, TrainingOrder
 from pipelines.data.receipt import sentence_receipt
-from pipelines.data.tokenization import document_frame
 from pipelines.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
 
     from pipelines.data.tokenization import TokenizedCorpus
 
 FILLER = -1  # sentence_id of a row that is no sentence
-LENGTH_MULTIPLE = 8  # batches are padded to a multiple of this many positions: what matrix kernels are made for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,27 +128,9 @@ def cut_sentences(text: "TokenizedCorpus", min_tokens: int) -> "TokenizedCorpus"
     for name, split in (("train", train), ("validation", validation)):
         kept, text_tokens = int((split.ends_S - split.begins_S).sum()), receipt[name]["tokens"]["text_tokens"]
         receipt[name] = receipt[name] | {"blocks": sentence_receipt(text_tokens, len(split), kept, split.left_out)}
-    frame_texts(text.tokenizer, train.block_size)
+    frame_texts(text.tokenizer)
+    text.tokenizer.model_max_length = train.block_size
     return replace(text, train=train, validation=validation, receipt=receipt)
-
-
-def frame_texts(tokenizer: "PreTrainedTokenizerBase", block_size: int) -> None:
-    """Makes a tokenizer give every text the frame of a document, and no more than block_size tokens if it truncates.
-
-    So a saved encoder reads texts as it was trained to; one of a decoder, or trained here, adds no EOS by itself.
-    """
-    from tokenizers import processors
-
-    begin, end = document_frame(tokenizer)
-    if tokenizer("")["input_ids"] != [begin, end]:
-        names = tokenizer.convert_ids_to_tokens([begin, end])
-        backend: Any = tokenizer
-        backend.backend_tokenizer.post_processor = processors.TemplateProcessing(
-            single=[names[0], "$A", names[1]],
-            pair=[names[0], "$A", names[1], "$B", names[1]],
-            special_tokens=list(dict(zip(names, (begin, end), strict=True)).items()),
-        )
-    tokenizer.model_max_length = block_size
 
 
 def halves(documents: PackedDocuments, frame: tuple[int, int], min_tokens: int, count: int) -> list[list[np.ndarray]]:
@@ -177,19 +158,6 @@ def halves(documents: PackedDocuments, frame: tuple[int, int], min_tokens: int, 
         sides[0].append(framed(documents.tokens_N[begin:middle], frame))
         sides[1].append(framed(documents.tokens_N[middle : begin + length], frame))
     return sides
-
-
-def pad(rows: Sequence[np.ndarray], pad_token_id: int) -> dict[str, "torch.Tensor"]:
-    """Rows of tokens as input_ids and attention_mask, int64 (B, T), T the longest row's length, rounded up."""
-    import torch
-
-    longest = -(-max(map(len, rows)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-    input_ids_BT = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
-    mask_BT = np.zeros_like(input_ids_BT)
-    for place, row in enumerate(rows):
-        input_ids_BT[place, : len(row)] = row
-        mask_BT[place, : len(row)] = 1
-    return {"input_ids": torch.from_numpy(input_ids_BT), "attention_mask": torch.from_numpy(mask_BT)}
 
 
 @dataclass(frozen=True)

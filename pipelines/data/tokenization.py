@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.builders import cache_root
+from pipelines.data.framing import document_frame
 from pipelines.data.loading import load_corpus, text_batches
 from pipelines.data.new_tokens import add_new_tokens
 from pipelines.data.packing import PackedDocuments
@@ -220,13 +221,6 @@ def tokenize_old_domain(
     corpus = load_corpus(data)
     packed, _ = tokenize(corpus.splits["validation"], tokenizer, block_size, corpus.fingerprint, "validation")
     return packed
-
-
-def document_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:
-    """Ids of the tokens that a document begins and ends with: BOS (or CLS, or else EOS) and EOS (or SEP)."""
-    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return (end if begin is None else begin), end
 
 
 def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool) -> None:

@@ -1,6 +1,5 @@
 """Evaluation of denoising on fixed damage, the baselines on the same targets, samples to look at."""
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from pipelines.data.denoising import SENTINEL, Damaged, Denoising, SpanCorruption
 from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator
 from pipelines.data.packing import IGNORE_INDEX
+from pipelines.evaluation.token_scores import likeliest, sum_over_processes, token_metrics
 from pipelines.models.ngram import KneserNeyModel
 from pipelines.training.objectives import SequenceToSequence, cross_entropy
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pipelines.data.packing import TrainingBlocks
     from pipelines.sections import DenoisingEvaluationConfig
 
-BITS_PER_NAT = 1 / math.log(2)
 DAMAGE_SEED = 0  # the damage of evaluation: the same for every run, so that figures compare
 PASSAGE_TOKENS = 48  # of a sample
 
@@ -78,16 +77,12 @@ class FixedDamage:
         mine = map(self.row, by_length[state.process_index :: state.num_processes].tolist())
         totals = torch.zeros(2, 3, dtype=torch.float64)
         for rows, logits_MV, labels_M in self._logits(model, mine):
-            nats_M = cross_entropy(logits_MV, labels_M).double().cpu()
-            hits_M = (logits_MV.argmax(-1) == labels_M).double().cpu()
+            nats_M = cross_entropy(logits_MV, labels_M).cpu().double()
+            hits_M = (logits_MV.argmax(-1) == labels_M).cpu().double()
             sums_M3 = torch.stack((nats_M, hits_M, torch.ones_like(nats_M)), dim=1)
             totals[0] += sums_M3.sum(dim=0)
             totals[1] += sums_M3[torch.from_numpy(np.concatenate([row.hidden for row in rows]))].sum(dim=0)
-        if state.num_processes > 1:
-            reduced = totals.to(state.device)
-            torch.distributed.all_reduce(reduced)
-            totals = reduced.cpu()
-        metrics = target_metrics(*totals.tolist()) | {"seconds": time.perf_counter() - started}
+        metrics = target_metrics(*sum_over_processes(totals).tolist()) | {"seconds": time.perf_counter() - started}
         return {f"eval_{name}": value for name, value in metrics.items()}
 
     def baselines(self, run: "TrainingBlocks", vocab_size: int) -> tuple[dict[str, float], KneserNeyModel | None]:
@@ -152,7 +147,6 @@ class FixedDamage:
             row = self.denoising.damage(text_N, np.random.default_rng([DAMAGE_SEED, index, 1]))
             first = int(row.hidden.argmax())
             (_, logits_MV, _), *_ = self._logits(model, [row])
-            probabilities, ids = torch.softmax(logits_MV[first].float(), dim=-1).topk(min(5, logits_MV.shape[1]))
             before = [self.collator.decoder_start_token_id, *row.labels[:first].tolist()]
             expected = None if baseline is None else baseline.distribution(before)
             was_training = model.training
@@ -173,14 +167,9 @@ class FixedDamage:
                     "prompt": shown(tokenizer, row.input_ids.tolist()),
                     "reference": shown(tokenizer, row.labels.tolist()),
                     "output": shown(tokenizer, output[0, 1:].tolist()),
-                    "tokens": [
-                        {
-                            "token": _with_marks(str(tokenizer.decode([token]))),
-                            "probability": probability,
-                            "baseline_probability": None if expected is None else float(expected[token]),
-                        }
-                        for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
-                    ],
+                    "tokens": likeliest(
+                        logits_MV[first], expected, lambda token: _with_marks(str(tokenizer.decode([token])))
+                    ),
                 }
             )
         spans = "numbered marks" if isinstance(self.denoising, SpanCorruption) else "marks (▁▁▁)"
@@ -230,17 +219,8 @@ def target_metrics(every: Sequence[float], hidden: Sequence[float]) -> dict[str,
         every: nats, hits and number of all targets.
         hidden: the same of the targets that are hidden text.
     """
-    loss, accuracy = (total / every[2] if every[2] else math.nan for total in every[:2])
-    hidden_loss, hidden_accuracy = (total / hidden[2] if hidden[2] else math.nan for total in hidden[:2])
-    return {
-        "loss": loss,
-        "bits_per_token": loss * BITS_PER_NAT,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "accuracy": accuracy,
-        "hidden_loss": hidden_loss,
-        "hidden_accuracy": hidden_accuracy,
-        "tokens": int(every[2]),
-    }
+    of_hidden = token_metrics(*hidden)
+    return token_metrics(*every) | {f"hidden_{name}": of_hidden[name] for name in ("loss", "accuracy")}
 
 
 def likeliest_tokens(model: KneserNeyModel, tokens_N: np.ndarray, starts_S: np.ndarray) -> np.ndarray:

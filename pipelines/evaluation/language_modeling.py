@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.collation import BlockCollator
+from pipelines.evaluation.token_scores import BITS_PER_NAT, likeliest, sum_over_processes
 from pipelines.models.ngram import KneserNeyModel
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from pipelines.data.packing import PackedDocuments, TrainingBlocks
     from pipelines.sections import LanguageModelEvaluationConfig
     from pipelines.training.objectives import CausalLanguageModeling
-
-BITS_PER_NAT = 1 / math.log(2)
 
 
 def evaluate_language_model(
@@ -53,11 +52,7 @@ def evaluate_language_model(
             totals[0] += objective.losses(model, batch).cpu().double().sum()
             totals[1] += objective.count(batch).cpu()
     model.train(was_training)
-    if state.num_processes > 1:
-        reduced = totals.to(state.device)
-        torch.distributed.all_reduce(reduced)
-        totals = reduced.cpu()
-    nats, tokens = totals.tolist()
+    nats, tokens = sum_over_processes(totals).tolist()
     metrics = language_model_metrics(nats, int(tokens), documents.target_bytes(blocks))
     return {f"eval_{name}": value for name, value in metrics.items()} | {"eval_seconds": time.perf_counter() - started}
 
@@ -148,7 +143,6 @@ def sample_continuations(
                 pad_token_id=documents.pad_token_id,
                 use_cache=True,
             )
-        probabilities, ids = torch.softmax(logits_V, dim=-1).topk(min(5, len(logits_V)))
         expected = baseline.distribution(prompt_T[0].tolist()) if baseline is not None else None
         samples.append(
             {
@@ -158,14 +152,7 @@ def sample_continuations(
                     skip_special_tokens=True,
                 ),
                 "output": tokenizer.decode(output[0, prompt_tokens:], skip_special_tokens=True),
-                "tokens": [
-                    {
-                        "token": tokenizer.decode([token]),
-                        "probability": probability,
-                        "baseline_probability": None if expected is None else float(expected[token]),
-                    }
-                    for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
-                ],
+                "tokens": likeliest(logits_V, expected, lambda token: str(tokenizer.decode([token]))),
             }
         )
     torch.set_rng_state(generator_state)

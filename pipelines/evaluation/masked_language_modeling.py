@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.data.collation import BlockCollator
 from pipelines.data.masking import Masking
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments
+from pipelines.evaluation.token_scores import likeliest, sum_over_processes, token_metrics
 from pipelines.models.neighbours import HIDDEN, NeighbourModel
 from pipelines.training.objectives import MaskedLanguageModeling, cross_entropy
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pipelines.data.packing import TrainingBlocks
     from pipelines.sections import MaskedLanguageModelEvaluationConfig
 
-BITS_PER_NAT = 1 / math.log(2)
 MASK_SEED = 0  # the mask of evaluation: the same for every run, so that figures compare
 
 
@@ -74,11 +74,7 @@ class FixedMask:
             nats = cross_entropy(logits_MV, labels_M).cpu().double().sum()
             hits = (logits_MV.argmax(-1) == labels_M).sum()
             totals += torch.tensor([float(nats), int(hits), len(labels_M)], dtype=torch.float64)
-        if state.num_processes > 1:
-            reduced = totals.to(state.device)
-            torch.distributed.all_reduce(reduced)
-            totals = reduced.cpu()
-        metrics = masked_metrics(*totals.tolist()) | {"seconds": time.perf_counter() - started}
+        metrics = token_metrics(*sum_over_processes(totals).tolist()) | {"seconds": time.perf_counter() - started}
         return {f"eval_{name}": value for name, value in metrics.items()}
 
     def pseudo_perplexity(self, model: "PreTrainedModel") -> dict[str, float]:
@@ -124,7 +120,7 @@ class FixedMask:
         metrics = {
             f"baseline_{name}_{metric}": value
             for name, (nats, hits) in scores.items()
-            for metric, value in masked_metrics(nats, hits, len(tokens_N)).items()
+            for metric, value in token_metrics(nats, hits, len(tokens_N)).items()
         }
         return metrics, model
 
@@ -137,7 +133,6 @@ class FixedMask:
             Content of samples.json: note, titles, and for each passage prompt, reference, output and, for the first
             mask, the five likeliest tokens with the probability that model and neighbour baseline give them.
         """
-        import torch
 
         names = ("bos_token", "eos_token", "cls_token", "sep_token")
         hidden = {getattr(tokenizer, name) for name in names} - {None}
@@ -156,7 +151,6 @@ class FixedMask:
             logits_MV, labels_M = next(iter(self._logits(model, [row])))
             filled_T = row["input_ids"].copy()
             filled_T[row["labels"] != IGNORE_INDEX] = logits_MV.argmax(-1).cpu().numpy()
-            probabilities, ids = torch.softmax(logits_MV[0].float(), dim=-1).topk(min(5, logits_MV.shape[1]))
             left, right, _ = visible_neighbours(row)
             expected = None if baseline is None else baseline.distributions(left[:1], right[:1])[0]
             samples.append(
@@ -164,14 +158,7 @@ class FixedMask:
                     "prompt": _text(tokenizer, row["input_ids"], hidden).replace(str(tokenizer.mask_token), " ▁▁▁"),
                     "reference": _text(tokenizer, tokens_T, hidden),
                     "output": _text(tokenizer, filled_T, hidden),
-                    "tokens": [
-                        {
-                            "token": tokenizer.decode([token]),
-                            "probability": probability,
-                            "baseline_probability": None if expected is None else float(expected[token]),
-                        }
-                        for token, probability in zip(ids.tolist(), probabilities.tolist(), strict=True)
-                    ],
+                    "tokens": likeliest(logits_MV[0], expected, lambda token: str(tokenizer.decode([token]))),
                 }
             )
         return {
@@ -203,18 +190,6 @@ class FixedMask:
                 computed = self.objective.logits(model, tensors)
             model.train(was_training)
             yield computed
-
-
-def masked_metrics(nats: float, hits: float, tokens: float) -> dict[str, float]:
-    """loss (nats per masked token), bits_per_token, perplexity, accuracy and tokens from sums over masked tokens."""
-    loss = nats / tokens if tokens else math.nan
-    return {
-        "loss": loss,
-        "bits_per_token": loss * BITS_PER_NAT,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "accuracy": hits / tokens if tokens else math.nan,
-        "tokens": int(tokens),
-    }
 
 
 def visible_neighbours(row: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

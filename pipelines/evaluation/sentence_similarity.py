@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.data.collation import pad
 from pipelines.data.sentence_pairs import ScoredPairs, read_scored_pairs
-from pipelines.data.sentences import Sentences, framed, halves, pad
+from pipelines.data.sentences import Sentences, framed, halves
 from pipelines.errors import DataError
 from pipelines.models.pooling import Pooling
 

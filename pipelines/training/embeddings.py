@@ -4,8 +4,6 @@ Nothing here is resumable: gensim keeps no state that could go on bitwise, and t
 run left is deleted when the same command begins again, and so is a finished run that is asked for another evaluation.
 """
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,14 +240,11 @@ def save_vectors(vectors: StaticVectors, folder: RunFolder) -> None:
     """
     import numpy as np
 
-    aside = folder.path / ".model"
-    shutil.rmtree(aside, ignore_errors=True)
-    vectors.save(aside)
-    loaded = StaticVectors.load(aside)
-    same = loaded.words == vectors.words and np.array_equal(loaded.embeddings_VD, vectors.embeddings_VD)
-    if vectors.ngrams is not None:
-        same = same and loaded.ngrams is not None and np.array_equal(loaded.ngrams.vectors, vectors.ngrams.vectors)
-    if not same:
-        raise CheckpointError(f"The vectors saved in {aside} are not the trained ones.")
-    shutil.rmtree(folder.model, ignore_errors=True)
-    os.replace(aside, folder.model)
+    with folder.new_model() as aside:
+        vectors.save(aside)
+        loaded = StaticVectors.load(aside)
+        same = loaded.words == vectors.words and np.array_equal(loaded.embeddings_VD, vectors.embeddings_VD)
+        if vectors.ngrams is not None:
+            same = same and loaded.ngrams is not None and np.array_equal(loaded.ngrams.vectors, vectors.ngrams.vectors)
+        if not same:
+            raise CheckpointError(f"The vectors saved in {aside} are not the trained ones.")

@@ -320,27 +320,26 @@ def save_model(trainer: "ExactTrainer", tokenizer: "PreTrainedTokenizerBase", fo
     import torch
 
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    aside = folder.path / ".model"
-    shutil.rmtree(aside, ignore_errors=True)
-    generates = model.can_generate()
-    if generates:
-        model.config.use_cache = True  # for those who generate with it
-    model.save_pretrained(aside)
-    tokenizer.save_pretrained(aside)
-    if generates:
-        model.config.use_cache = False
-    model.eval()
-    reloaded = type(model).from_pretrained(aside, dtype="float32").to(model.device).eval()
-    reloaded.set_attn_implementation(model.config._attn_implementation)
-    weights = reloaded.state_dict()
-    changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, weights[name])]
-    ids_T = torch.arange(min(8, trainer.blocks.documents.block_size), device=model.device)[None]
-    inputs = {"input_ids": ids_T} | ({"decoder_input_ids": ids_T} if model.config.is_encoder_decoder else {})
-    with torch.no_grad():
-        logits, again = (one(**inputs)[0] for one in (model, reloaded))  # without a head: last hidden states
-    # Equal weights may still take another path through the matrix kernels, by their alignment in memory: 9e-8 seen.
-    if changed or not torch.allclose(logits, again, atol=1e-4, rtol=1e-4):
-        found = f"weights {changed[0]!r} differ" if changed else f"logits by {float((logits - again).abs().max()):.3g}"
-        raise CheckpointError(f"The model saved in {aside} is not the trained one: {found}.")
-    shutil.rmtree(folder.model, ignore_errors=True)
-    os.replace(aside, folder.model)
+    with folder.new_model() as aside:
+        generates = model.can_generate()
+        if generates:
+            model.config.use_cache = True  # for those who generate with it
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if generates:
+            model.config.use_cache = False
+        model.eval()
+        reloaded = type(model).from_pretrained(aside, dtype="float32").to(model.device).eval()
+        reloaded.set_attn_implementation(model.config._attn_implementation)
+        weights = reloaded.state_dict()
+        changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, weights[name])]
+        ids_T = torch.arange(min(8, trainer.blocks.documents.block_size), device=model.device)[None]
+        inputs = {"input_ids": ids_T} | ({"decoder_input_ids": ids_T} if model.config.is_encoder_decoder else {})
+        with torch.no_grad():
+            logits, again = (one(**inputs)[0] for one in (model, reloaded))  # without a head: last hidden states
+        # Equal weights may still take another path through the matrix kernels, by their alignment in memory: 9e-8 seen.
+        if changed or not torch.allclose(logits, again, atol=1e-4, rtol=1e-4):
+            found = (
+                f"weights {changed[0]!r} differ" if changed else f"logits by {float((logits - again).abs().max()):.3g}"
+            )
+            raise CheckpointError(f"The model saved in {aside} is not the trained one: {found}.")

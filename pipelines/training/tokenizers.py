@@ -1,7 +1,5 @@
 """The steps of training a tokenizer: train on a corpus and account for it, save and read back."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -93,14 +91,11 @@ def save_tokenizer(tokenizer: "PreTrainedTokenizerFast", folder: RunFolder) -> N
     """
     from transformers import AutoTokenizer
 
-    aside = folder.path / ".model"
-    shutil.rmtree(aside, ignore_errors=True)
-    tokenizer.save_pretrained(aside)
-    again = AutoTokenizer.from_pretrained(aside)
-    same = again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
-    for name in ("special_tokens_map", "extra_special_tokens", "clean_up_tokenization_spaces"):
-        same = same and getattr(again, name) == getattr(tokenizer, name)
-    if not same:
-        raise CheckpointError(f"The tokenizer saved in {aside} is not the one that was trained.")
-    shutil.rmtree(folder.model, ignore_errors=True)
-    os.replace(aside, folder.model)
+    with folder.new_model() as aside:
+        tokenizer.save_pretrained(aside)
+        again = AutoTokenizer.from_pretrained(aside)
+        same = again.backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+        for name in ("special_tokens_map", "extra_special_tokens", "clean_up_tokenization_spaces"):
+            same = same and getattr(again, name) == getattr(tokenizer, name)
+        if not same:
+            raise CheckpointError(f"The tokenizer saved in {aside} is not the one that was trained.")

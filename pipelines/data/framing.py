@@ -1,0 +1,31 @@
+"""What a tokenizer puts around a text: the tokens that begin and end a document."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def document_frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int]:
+    """Ids of the tokens that a document begins and ends with: BOS (or CLS, or else EOS) and EOS (or SEP)."""
+    end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    begin = tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    return (end if begin is None else begin), end
+
+
+def frame_texts(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Makes a tokenizer, in place, give every text the frame of a document.
+
+    So a saved encoder reads texts as it was trained to; a tokenizer of a decoder, or trained here, adds no EOS.
+    """
+    from tokenizers import processors
+
+    begin, end = document_frame(tokenizer)
+    if tokenizer("")["input_ids"] != [begin, end]:
+        names = tokenizer.convert_ids_to_tokens([begin, end])
+        backend: Any = tokenizer
+        backend.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=[names[0], "$A", names[1]],
+            pair=[names[0], "$A", names[1], "$B", names[1]],
+            special_tokens=list(dict(zip(names, (begin, end), strict=True)).items()),
+        )
