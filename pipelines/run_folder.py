@@ -15,7 +15,7 @@ import yaml
 from pipelines.config import config_to_dict, config_to_yaml, without_flags
 from pipelines.config_rules import flatten
 from pipelines.errors import CheckpointError, ConfigError
-from pipelines.run import is_first_process, say
+from pipelines.run import Interrupted, is_first_process, say
 
 # Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
 # The batch is compared as a whole (rows per step), by take_run_folder; every key of `evaluation` may change too.
@@ -229,6 +229,19 @@ def _read_config(saved: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{saved} holds no config. Start anew with --run.overwrite true.")
     return values
+
+
+@contextmanager
+def without_checkpoints(folder: RunFolder) -> Iterator[None]:
+    """Around a run that cannot go on: tells an interruption for what it is, and lets go of the folder at the end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "Interrupted. This recipe keeps no checkpoints: it starts again from the beginning."
+        ) from None
+    finally:
+        folder.unlock()
 
 
 def report_if_finished(folder: RunFolder, config: Any) -> bool:

@@ -25,14 +25,14 @@ def main(config: Config) -> None:
     from pipelines.evaluation.word_vectors import evaluate_vectors
     from pipelines.publishing.vectors_card import write_vectors_card
     from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.run_folder import find_run_folder, report_if_finished, without_checkpoints
     from pipelines.training import embeddings
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    with embeddings.without_checkpoints(folder):
+    with without_checkpoints(folder):
         embeddings.check_embeddings(config.embeddings)
         sets = read_sets(config.evaluation)
         corpus = load_corpus(config.data)

@@ -24,30 +24,30 @@ def main(config: Config) -> None:
     from pipelines.publishing.tokenizer_card import write_tokenizer_card
     from pipelines.report import finish_run
     from pipelines.run import is_first_process
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.run_folder import find_run_folder, report_if_finished, without_checkpoints
     from pipelines.training import tokenizers
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config) or not is_first_process():
         return
 
-    corpus = load_corpus(config.data)
-    kinds = dict.fromkeys([config.tokenizer.type, *config.evaluation.compare_types])
-    trained = {kind: tokenizers.train_on_corpus(corpus, config.tokenizer, kind) for kind in kinds}
-    tokenizer, training = trained.pop(config.tokenizer.type)
-    plan = tokenizers.make_plan(config.tokenizer, corpus, tokenizer)
-    tokenizers.start_run(folder, config, plan, corpus.fingerprint, tokenizer)
-    tokenizers.save_tokenizer(tokenizer, folder)
+    with without_checkpoints(folder):
+        corpus = load_corpus(config.data)
+        kinds = dict.fromkeys([config.tokenizer.type, *config.evaluation.compare_types])
+        trained = {kind: tokenizers.train_on_corpus(corpus, config.tokenizer, kind) for kind in kinds}
+        tokenizer, training = trained.pop(config.tokenizer.type)
+        plan = tokenizers.make_plan(config.tokenizer, corpus, tokenizer)
+        tokenizers.start_run(folder, config, plan, corpus.fingerprint, tokenizer)
+        tokenizers.save_tokenizer(tokenizer, folder)
 
-    metrics, receipt, unknown = evaluate_tokenizer(corpus, tokenizer, config.evaluation.max_documents)
-    others = {kind: other for kind, (other, _) in trained.items()}
-    metrics |= compare(corpus, others, config.evaluation.max_documents)
-    examples = {"unknown_characters": unknown, "segmentations": cut_examples(corpus, tokenizer)}
-    folder.write_json("receipt.json", corpus.receipt | receipt | {"training": training})
-    folder.write_json("examples.json", examples)
-    licence = corpus.card.license if corpus.card else None
-    write_tokenizer_card(folder.model, plan, metrics, examples, corpus.name, licence)
-    finish_run(folder, metrics)
+        metrics, receipt, unknown = evaluate_tokenizer(corpus, tokenizer, config.evaluation.max_documents)
+        others = {kind: other for kind, (other, _) in trained.items()}
+        metrics |= compare(corpus, others, config.evaluation.max_documents)
+        examples = {"unknown_characters": unknown, "segmentations": cut_examples(corpus, tokenizer)}
+        folder.write_json("receipt.json", corpus.receipt | receipt | {"training": training})
+        folder.write_json("examples.json", examples)
+        write_tokenizer_card(folder.model, plan, metrics, examples, corpus.name, corpus.licence)
+        finish_run(folder, metrics)
 
 
 if __name__ == "__main__":

@@ -619,3 +619,16 @@ def test_committed_configs_parse() -> None:
     for path in paths:
         config = parse_config(recipe.Config, RECIPE, ["--config", str(path)])
         assert config.tokenizer.type not in config.evaluation.compare_types
+
+
+def test_an_interrupted_run_begins_again(corpus_file: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.training.tokenizers.save_tokenizer", interrupt)
+        assert run(*tiny(corpus_file, tmp_path / "run")) == 130
+    told = capsys.readouterr().err
+    assert "keeps no checkpoints" in told
+    assert "last checkpoint" not in told
+    assert run(*tiny(corpus_file, tmp_path / "run")) == 0

@@ -5,8 +5,6 @@ run left is deleted when the same command begins again, and so is a finished run
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from pipelines.errors import CheckpointError, ConfigError, did_you_mean
 from pipelines.models.cooccurrence import Cooccurrences, count_cooccurrences
 from pipelines.models.static_vectors import StaticVectors
 from pipelines.models.word2vec import require_gensim, train_word2vec
-from pipelines.run import Interrupted, say
+from pipelines.run import say
 from pipelines.run_folder import RunFolder, claim_run_folder, write_run_files
 from pipelines.training.hardware import use_cpu_threads
 
@@ -131,19 +129,6 @@ def _is_installed(name: str) -> bool:
     import importlib.util
 
     return importlib.util.find_spec(name) is not None
-
-
-@contextmanager
-def without_checkpoints(folder: RunFolder) -> Iterator[None]:
-    """Around a run that cannot go on: tells an interruption for what it is, and lets go of the folder at the end."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "Interrupted. This recipe keeps no checkpoints: it starts again from the beginning."
-        ) from None
-    finally:
-        folder.unlock()
 
 
 def count_pairs(
