@@ -10,6 +10,7 @@ import numpy as np
 import pretrain_contrastive
 import pytest
 import torch
+import yaml
 from conftest import RECIPES
 from contrastive_step import FixedViews, build, collate, one_step
 from transformers import AutoModel, AutoTokenizer
@@ -445,7 +446,8 @@ def test_frame_texts_leaves_a_tokenizer_that_frames_by_itself_alone(finished: Pa
     before = tokenizer.backend_tokenizer.to_str()
     frame_texts(tokenizer)
     assert tokenizer.backend_tokenizer.to_str() == before
-    assert len(tokenizer("The array returns " * 20, truncation=True)["input_ids"]) == 16
+    room = yaml.safe_load((finished / "config.yaml").read_text())["data"]["block_size"]
+    assert len(tokenizer("The array returns " * 20, truncation=True)["input_ids"]) == room == 32
 
 
 def test_default_config_parses_and_needs_no_network() -> None:
