@@ -4,11 +4,13 @@ torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATI
 """
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from architectures import FewTokens, build, objective_of
 from transformers import TrainingArguments
@@ -95,6 +97,33 @@ def sgd_step(
     assert trainer.account.targets == blocks.targets()
     state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
     return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
+
+
+def assert_same_step(
+    step: tuple[float, dict[str, torch.Tensor]], expected: tuple[float, dict[str, torch.Tensor]]
+) -> None:
+    """Loss and weights, which after this step stand for gradients, agree to 1e-6."""
+    assert step[0] == pytest.approx(expected[0], abs=1e-6)
+    assert step[1].keys() == expected[1].keys()
+    for name, weights in expected[1].items():
+        torch.testing.assert_close(
+            step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def steps_of_two_processes(
+    script: str, rows: int, accumulation: int, families: list[str], folder: Path
+) -> dict[str, tuple[float, dict[str, torch.Tensor]]]:
+    """The same step of each family by two gloo processes, from a script of this folder under torchrun."""
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *(str(Path(__file__).with_name(script)), str(folder), str(rows), str(accumulation), *families),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    facts = json.loads((folder / "facts.json").read_text())
+    assert facts["world_size"] == 2
+    return {one: (facts["loss"][one], torch.load(folder / f"{one}.pt", weights_only=True)) for one in families}
 
 
 def main(folder: Path, rows: int, accumulation: int, families: list[str], step: Callable = one_step) -> None:

@@ -1,8 +1,5 @@
 """Denoising hides exactly what it says, loses no token, and a step depends on its rows alone."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +9,7 @@ import pytest
 import torch
 from architectures import VOCABULARY, FewTokens
 from conftest import sentences
+from exact_step import assert_same_step, steps_of_two_processes
 from exact_step_seq2seq import (
     BLOCK_SIZE,
     BOS,
@@ -278,18 +276,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float
     return {family: one_step(family, *ONE_BATCH, folder / family) for family in FAMILIES}
 
 
-def assert_same_step(
-    step: tuple[float, dict[str, torch.Tensor]], expected: tuple[float, dict[str, torch.Tensor]]
-) -> None:
-    assert step[0] == pytest.approx(expected[0], abs=1e-6)
-    assert step[1].keys() == expected[1].keys()
-    for name, weights in expected[1].items():
-        torch.testing.assert_close(
-            step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
-
-
-@pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (1, 8)])
+@pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (2, 4), (1, 8)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_accumulation_equals_one_batch(
     family: str, rows_and_accumulation: tuple[int, int], reference, tmp_path
@@ -343,18 +330,10 @@ def test_padding_changes_nothing(family: str, attn_implementation: str) -> None:
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
 def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
     families = ["t5", "bart", "marian", "bert2bert"]
-    script = str(Path(__file__).with_name("exact_step_seq2seq.py"))
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *(script, str(tmp_path), *map(str, rows_and_accumulation), *families),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    facts = json.loads((tmp_path / "facts.json").read_text())
-    assert facts["world_size"] == 2
-    for family in families:
-        weights = torch.load(tmp_path / f"{family}.pt", weights_only=True)
-        assert_same_step((facts["loss"][family], weights), reference[family])
+    steps = steps_of_two_processes("exact_step_seq2seq.py", *rows_and_accumulation, families, tmp_path)
+    assert len(steps) == len(families)
+    for family, step in steps.items():
+        assert_same_step(step, reference[family])
 
 
 # ---------------------------------------------------------------- evaluation

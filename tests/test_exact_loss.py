@@ -3,16 +3,13 @@
 A step of plain SGD with learning rate 1 moves the weights by minus the gradient, so equal weights are equal gradients.
 """
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from architectures import DECODERS, ENCODERS, build
-from exact_step import one_step, ragged_documents, training_rows
+from exact_step import assert_same_step, one_step, ragged_documents, steps_of_two_processes, training_rows
 
 from pipelines.data.packing import IGNORE_INDEX
 
@@ -24,17 +21,6 @@ MODEL_TYPES = [*DECODERS, *ENCODERS]
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, dict[str, torch.Tensor]]]:
     folder = tmp_path_factory.mktemp("reference")
     return {family: one_step(family, *ONE_BATCH, folder / family) for family in MODEL_TYPES}
-
-
-def assert_same_step(
-    step: tuple[float, dict[str, torch.Tensor]], expected: tuple[float, dict[str, torch.Tensor]]
-) -> None:
-    assert step[0] == pytest.approx(expected[0], abs=1e-6)
-    assert step[1].keys() == expected[1].keys()
-    for name, weights in expected[1].items():
-        torch.testing.assert_close(
-            step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
-        )
 
 
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 2), (2, 4), (1, 8)])
@@ -91,14 +77,7 @@ def test_masked_loss_is_the_mean_over_all_masked_tokens(reference) -> None:
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
 def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
     families = ["gpt2", "llama", "bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert"]
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *(str(Path(__file__).with_name("exact_step.py")), str(tmp_path), *map(str, rows_and_accumulation), *families),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-3000:]
-    facts = json.loads((tmp_path / "facts.json").read_text())
-    assert facts["world_size"] == 2
-    for family in families:
-        weights = torch.load(tmp_path / f"{family}.pt", weights_only=True)
-        assert_same_step((facts["loss"][family], weights), reference[family])
+    steps = steps_of_two_processes("exact_step.py", *rows_and_accumulation, families, tmp_path)
+    assert len(steps) == len(families)
+    for family, step in steps.items():
+        assert_same_step(step, reference[family])
