@@ -44,8 +44,8 @@ class DataFiles:
 
 
 @dataclass
-class CorpusConfig:
-    """data: the text and its splits (docs/data_cards.md)."""
+class SourceConfig:
+    """data: where the rows come from (docs/data_cards.md)."""
 
     card: str | None = None
     """Data card: the name of a folder in data_cards/, or the path of such a folder."""
@@ -58,6 +58,12 @@ class CorpusConfig:
     files: DataFiles = field(default_factory=DataFiles)
     columns: dict[str, str] = field(default_factory=dict)
     """Column -> role, such as '{review: text}'. A column is never guessed."""
+
+
+@dataclass
+class CorpusConfig(SourceConfig):
+    """data: the text and its splits (docs/data_cards.md)."""
+
     sample_by: Literal["document", "paragraph", "line"] = "document"
     """What one document of a text file is."""
     split_method: Literal["hash", "tail"] = "hash"

@@ -229,7 +229,7 @@ CASES = {
     ),
     "not finite": ("p.csv", "sentence1,sentence2,score\na,b,1\nc,d,nan\n", ["row 2", "must hold a number"]),
     "empty sentence": ("p.csv", "sentence1,sentence2,score\na, ,1\nc,d,2\n", ["row 1", "'sentence2'"]),
-    "short row": ("p.csv", "sentence1,sentence2,score\na,b\n", ["row 1", "2 fields", "header has 3"]),
+    "short row": ("p.csv", "sentence1,sentence2,score\na,b\n", ["line 2", "2 fields", "header has 3"]),
     "constant": ("p.csv", "sentence1,sentence2,score\na,b,3\nc,d,3\n", ["two pairs with different scores", "are 3"]),
     "one pair": ("p.csv", "sentence1,sentence2,score\na,b,3\n", ["1 pairs"]),
     "missing key": (
@@ -237,11 +237,11 @@ CASES = {
         '{"sentence1": "a", "sentence2": "b", "score": 1}\n{"sentence1": "a", "score": 2}\n',
         ["p.jsonl, row 2", "'sentence2'"],
     ),
-    "broken JSON": ("p.jsonl", '{"sentence1": "a"', ["p.jsonl, row 1", "not valid JSON"]),
-    "a list": ("p.jsonl", '["a", "b", 1]\n', ["row 1", "expected one object a line"]),
+    "broken JSON": ("p.jsonl", '{"sentence1": "a"', ["p.jsonl: line 1", "not valid JSON"]),
+    "a list": ("p.jsonl", '["a", "b", 1]\n', ["row 1", "expected an object"]),
     "null score": ("p.jsonl", '{"sentence1": "a", "sentence2": "b", "score": null}\n', ["row 1", "found None"]),
     "yes for a score": ("p.jsonl", '{"sentence1": "a", "sentence2": "b", "score": true}\n', ["found True"]),
-    "plain text": ("p.txt", "a b 1\n", ["p.txt is a text file", "Expected csv"]),
+    "plain text": ("p.txt", "a b 1\n", ["p.txt is plain text", "csv"]),
     "not parquet": ("p.parquet", "PAR?", ["p.parquet cannot be read as parquet"]),
     "not UTF-8": ("p.tsv", b"sentence1\tsentence2\tscore\ncaf\xe9\tb\t1\n", ["p.tsv is not UTF-8", "offset 29"]),
 }

@@ -1,9 +1,9 @@
-"""Which column holds the text. A column is never guessed: it is mapped, or its name is exactly `text`."""
+"""Which column is what. A column is never guessed: it is mapped to a role, or its name is exactly that of the role."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from pipelines.data.card_schema import ROLES, listed, repeated_role
 from pipelines.data.cards import DataCard
@@ -26,7 +26,7 @@ class TextColumn:
         """
         for column in self.mapping:
             if column not in columns:
-                self._refuse_missing(column, columns, shown)
+                refuse_missing(self.card, column, columns, shown)
         mapped = [column for column, role in self.mapping.items() if role == "text"]
         name = mapped[0] if mapped else "text"
         if not mapped and ("text" not in columns or "text" in self.mapping):
@@ -34,15 +34,6 @@ class TextColumn:
         if list(columns).count(name) > 1:
             raise DataError(f"{shown} has {list(columns).count(name)} columns named {name!r}. Rename all but one.")
         return name
-
-    def _refuse_missing(self, column: str, columns: Sequence[str], shown: str) -> None:
-        found = f"{shown} has no column {column!r}. Columns found: {listed(columns)}.{did_you_mean(column, columns)}"
-        if self.card is not None:
-            raise CardError(
-                f"The card {self.card.path} maps column {column!r}, but {found} "
-                "Correct col_mapping in the card, or override it with --data.columns."
-            )
-        raise DataError(f"data.columns maps column {column!r}, but {found}")
 
 
 def check_mapping(columns: Mapping[str, str]) -> None:
@@ -83,3 +74,61 @@ def _no_text_column(columns: Sequence[str], shown: str) -> str:
         f"{shown} has no column 'text'. Columns found: {listed(columns)}.{did_you_mean('text', columns)}\n"
         f"{advice} with --data.columns '{{{example}: text}}'."
     )
+
+
+@dataclass(frozen=True)
+class RoleColumns:
+    """Finds the columns of the roles that a task reads, in one file after the other."""
+
+    mapping: Mapping[str, str]  # column, or path into it such as translation.en -> role
+    card: DataCard | None  # the card the mapping comes from; None: data.columns
+    required: Sequence[str]
+    optional: Sequence[str]
+
+    def check(self, task: str) -> None:
+        """Raises ConfigError if data.columns maps a column to a role that the task does not read."""
+        roles = [*self.required, *self.optional]
+        for column, role in self.mapping.items() if self.card is None else ():
+            if role not in roles:
+                raise ConfigError(
+                    f"data.columns gives column {column!r} the role {role!r}, which {task} does not read. It reads: "
+                    f"{', '.join(self.required)}; if given: {', '.join(self.optional)}."
+                )
+
+    def find(self, columns: Sequence[str], shown: str) -> dict[str, list[str]]:
+        """The columns of each role among those of a file, which messages call `shown`; one, but for `choices`.
+
+        Raises:
+            CardError, DataError: a mapped column is missing, or a required role has none.
+        """
+        for column in self.mapping:
+            if column not in columns and column.split(".")[0] not in columns:
+                refuse_missing(self.card, column, columns, shown)
+        found: dict[str, list[str]] = {}
+        for role in [*self.required, *self.optional]:
+            mapped = [column for column, other in self.mapping.items() if other == role]
+            if not mapped and role in columns and role not in self.mapping:
+                mapped = [role]
+            if mapped:
+                found[role] = mapped
+            elif role in self.required:
+                example = json.dumps(nearest(role, columns) or "<column>", ensure_ascii=False)
+                raise DataError(
+                    f"{shown} has no column {role!r}. Columns found: {listed(columns)}.{did_you_mean(role, columns)}\n"
+                    f"Say which column holds it with --data.columns '{{{example}: {role}}}'."
+                )
+        for name in (name for names in found.values() for name in names):
+            if list(columns).count(name) > 1:
+                raise DataError(f"{shown} has {list(columns).count(name)} columns named {name!r}. Rename all but one.")
+        return found
+
+
+def refuse_missing(card: DataCard | None, column: str, columns: Sequence[str], shown: str) -> NoReturn:
+    """Raises the error for a mapped column that a file does not have."""
+    found = f"{shown} has no column {column!r}. Columns found: {listed(columns)}.{did_you_mean(column, columns)}"
+    if card is not None:
+        raise CardError(
+            f"The card {card.path} maps column {column!r}, but {found} "
+            "Correct col_mapping in the card, or override it with --data.columns."
+        )
+    raise DataError(f"data.columns maps column {column!r}, but {found}")

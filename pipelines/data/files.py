@@ -28,6 +28,10 @@ FORMATS = {
     ".text": "text",
     ".md": "text",
     ".arrow": "arrow",
+    ".conll": "conll",
+    ".conll2003": "conll",
+    ".iob2": "conll",
+    ".bio": "conll",
 }
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 CHUNK_BYTES = 32 << 20

@@ -1,7 +1,7 @@
 """`data` section of a config -> cleaned, split, counted documents."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from pipelines.data.builders import cache_root
 from pipelines.data.card_schema import DrawnSplit
 from pipelines.data.cards import DataCard
-from pipelines.data.sources import Source, check_config, open_source
+from pipelines.data.columns import TextColumn, check_string
+from pipelines.data.readers import BATCH_ROWS, read_texts
+from pipelines.data.sources import Source, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
-from pipelines.errors import CardError, DataError
+from pipelines.errors import CardError, ConfigError, DataError
 from pipelines.sections import CorpusConfig
 
 if TYPE_CHECKING:
@@ -52,23 +54,25 @@ def load_corpus(config: CorpusConfig) -> Corpus:
         DataError: a file, column or row is missing or not what was expected; every document was dropped.
         HubError: the Hub cannot be reached or refused.
     """
-    check_config(config)
-    source = open_source(config)
+    _check_drawing(config)
+    source = open_source(config, ["text"])
+    drawn = drawn_split(source, config)
+    readers = _text_readers(source, config)
     cache_root().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".loading-", dir=cache_root()) as scratch:
         receipt: dict[str, Any] = {}
         tables = {}
-        for split, read in source.splits.items():
+        for split, read in readers.items():
             tables[split], receipt[split] = _clean(split, read(), Path(scratch))
-            _check_rows(source, split, receipt[split]["rows_read"])
+            check_stated_rows(source, split, receipt[split]["rows_read"])
         receipt["validation_split"] = None
         if "validation" not in tables:
-            tables = _draw(source.drawn, tables, receipt, Path(scratch))
+            tables = _draw(drawn, tables, receipt, Path(scratch))
         if config.max_train_documents is not None:
             kept = tables["train"].slice(0, config.max_train_documents)
             receipt["train"]["rows_dropped"]["max_train_documents"] = tables["train"].num_rows - kept.num_rows
             tables["train"] = kept
-        return _finish(source, tables, receipt)
+        return _finish(source, drawn.seed, tables, receipt)
 
 
 def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
@@ -77,13 +81,74 @@ def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
         yield batch.column("text").to_pylist()
 
 
-def _check_rows(source: Source, split: str, found: int) -> None:
-    stated = (source.rows or {}).get(split, found)
-    if source.card is not None and stated != found:
+def check_stated_rows(source: Source, split: str, found: int) -> None:
+    """Raises CardError if the card states another number of rows for a split than were read."""
+    stated = {} if source.chosen is None else source.chosen.rows
+    if source.card is not None and stated.get(split, found) != found:
         raise CardError(
-            f"The card {source.card.path} states {stated:,} rows for {split} (dataset_info), its files have {found:,}. "
-            "The source has changed or a download is not whole; if the change is meant, correct num_examples."
+            f"The card {source.card.path} states {stated[split]:,} rows for {split} (dataset_info), its files have "
+            f"{found:,}. The source has changed or a download is not whole; if the change is meant, correct "
+            "num_examples."
         )
+
+
+def _check_drawing(config: CorpusConfig) -> None:
+    if not 0 < config.validation_share < 1:
+        raise ConfigError(
+            f"data.validation_share is {config.validation_share}; expected a share between 0 and 1, such as 0.01."
+        )
+    if config.max_train_documents is not None and config.max_train_documents < 1:
+        raise ConfigError(f"data.max_train_documents is {config.max_train_documents}; expected 1 or more, or null.")
+
+
+def drawn_split(source: Source, config: CorpusConfig) -> DrawnSplit:
+    """How a missing validation split is drawn: as the card states, else as the config does.
+
+    Raises:
+        ConfigError: both state it, and differ.
+    """
+    asked = DrawnSplit(config.split_method, config.validation_share, config.split_seed)
+    stated = None if source.chosen is None else source.chosen.drawn
+    if source.card is None or stated is None:
+        return asked
+    default = CorpusConfig()
+    if asked not in (DrawnSplit(default.split_method, default.validation_share, default.split_seed), stated):
+        raise ConfigError(
+            f"The card {source.card.path} states how its validation split is drawn ({stated.method}, share "
+            f"{stated.share:g}, seed {stated.seed}). Remove data.split_method, data.validation_share and "
+            "data.split_seed, or copy the card and change the copy."
+        )
+    return stated
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _text_readers(source: Source, config: CorpusConfig) -> dict[str, Callable[[], Iterator["pa.Array"]]]:
+    """A function for each split that yields its text column as Arrow arrays."""
+    choose = TextColumn(config.columns, card=None)
+    if source.card is not None and source.chosen is not None and not config.columns:
+        choose = TextColumn(source.chosen.roles, source.card)
+    is_text = any(isinstance(found, list) and found[0].format == "text" for found in source.splits.values())
+    if is_text and config.columns not in ({}, {"text": "text"}):
+        raise ConfigError(f"data.columns is {config.columns}, but a text file has the one column 'text'. Remove it.")
+
+    def reader(found: Any) -> Callable[[], Iterator["pa.Array"]]:
+        if isinstance(found, list):
+            return lambda: (array for file in found for array in read_texts(file, choose.find, config.sample_by))
+        return lambda: _hub_texts(found, choose, source.name)
+
+    return {split: reader(found) for split, found in source.splits.items()}
+
+
+def _hub_texts(dataset: "datasets.Dataset", choose: TextColumn, name: str) -> Iterator["pa.Array"]:
+    import pyarrow as pa
+
+    shown = f"The Hub dataset {name}"
+    column = choose.find(dataset.column_names, shown)
+    check_string(dataset.features.arrow_schema.field(column).type, column, shown)
+    for table in dataset.select_columns([column]).with_format("arrow").iter(BATCH_ROWS):
+        yield from table.column(0).cast(pa.string()).chunks
 
 
 # ---------------------------------------------------------------- cleaning, drawing, writing
@@ -151,7 +216,7 @@ def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> "pa.Table":
     return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
 
 
-def _finish(source: Source, tables: dict[str, "pa.Table"], receipt: dict[str, Any]) -> Corpus:
+def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: dict[str, Any]) -> Corpus:
     import datasets
     import numpy as np
 
@@ -161,9 +226,9 @@ def _finish(source: Source, tables: dict[str, "pa.Table"], receipt: dict[str, An
         receipt[split]["rows_kept"] = table.num_rows
         receipt[split]["bytes"] = sum(int(offsets[-1] - offsets[0]) for offsets, _ in text_buffers(table))
         _check_totals(split, receipt[split])
-    train, held_out = (text_hashes(tables[split], source.drawn.seed) for split in ("train", "validation"))
+    train, held_out = (text_hashes(tables[split], seed) for split in ("train", "validation"))
     receipt["train_texts_in_validation"] = len(np.intersect1d(train, held_out))
-    receipt["files"] = source.files
+    receipt["files"] = source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt
 

@@ -59,6 +59,8 @@ def read_texts(file: SourceFile, choose: ChooseColumn, sample_by: str) -> Iterat
 def _read(file: SourceFile, choose: ChooseColumn, sample_by: str) -> Iterator["pa.Array"]:
     if file.format == "text":
         return _read_text(file, sample_by)
+    if file.format == "conll":
+        raise DataError(f"{file.shown} holds tagged tokens, not documents. Expected text, json lines, csv or parquet.")
     readers = {"json": _read_json, "csv": _read_csv, "tsv": _read_csv, "parquet": _read_parquet, "arrow": _read_arrow}
     return readers[file.format](file, choose)
 
@@ -111,7 +113,7 @@ def _read_json(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
         for chunk in line_chunks(stream):
             if offset == 0:
                 chunk = chunk.replace(BOM, b"   ", 1) if chunk.startswith(BOM) else chunk  # blanks keep the offsets
-                if not _is_json_lines(chunk):
+                if not is_json_lines(chunk):
                     yield from _read_json_value(chunk + stream.read(), file, choose)
                     return
             check_utf8(chunk, offset, file)
@@ -135,7 +137,7 @@ def _read_json(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
             line += chunk.count(b"\n")
 
 
-def _is_json_lines(start: bytes) -> bool:
+def is_json_lines(start: bytes) -> bool:
     """Whether a file is one object a line, rather than a list of objects or one object over several lines."""
     first = start.lstrip().split(b"\n", 1)[0].strip()
     if first.startswith(b"["):
@@ -146,15 +148,7 @@ def _is_json_lines(start: bytes) -> bool:
 def _read_json_value(data: bytes, file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
     import pyarrow as pa
 
-    check_utf8(data, 0, file)
-    try:
-        value = json.loads(data)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{file.shown}: line {error.lineno} is not valid JSON: {error.msg}.") from None
-    rows = value if isinstance(value, list) else [value]
-    for place, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise DataError(f"{file.shown}: row {place:,} is {_json_type(row)}, expected an object {{column: value}}.")
+    rows = json_value_rows(data, file)
     if not rows:
         return
     column = choose(list(dict.fromkeys(key for row in rows[:PEEK_ROWS] for key in row)), file.shown)
@@ -165,15 +159,30 @@ def _read_json_value(data: bytes, file: SourceFile, choose: ChooseColumn) -> Ite
         yield pa.array(texts[start : start + BATCH_ROWS], type=pa.string())
 
 
+def json_value_rows(data: bytes, file: SourceFile) -> list[dict[str, Any]]:
+    """The rows of a file that is one list of objects, or one object. Raises DataError if it is neither."""
+    check_utf8(data, 0, file)
+    try:
+        value = json.loads(data)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file.shown}: line {error.lineno} is not valid JSON: {error.msg}.") from None
+    rows = value if isinstance(value, list) else [value]
+    for place, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            raise DataError(f"{file.shown}: row {place:,} is {json_type(row)}, expected an object {{column: value}}.")
+    return rows
+
+
 def _json_columns(chunk: bytes, file: SourceFile, line: int) -> list[str]:
     columns: dict[str, None] = {}
     for place, row in enumerate(chunk.split(b"\n", PEEK_ROWS)[:PEEK_ROWS]):
         if row.strip():
-            columns.update(dict.fromkeys(_json_row(row, file, line + place)))
+            columns.update(dict.fromkeys(json_row(row, file, line + place)))
     return list(columns)
 
 
-def _json_row(row: bytes, file: SourceFile, line: int) -> dict[str, Any]:
+def json_row(row: bytes, file: SourceFile, line: int) -> dict[str, Any]:
+    """One line of a JSON lines file. Raises DataError if it holds no object."""
     try:
         value = json.loads(row)
     except json.JSONDecodeError as error:
@@ -182,7 +191,7 @@ def _json_row(row: bytes, file: SourceFile, line: int) -> dict[str, Any]:
             "Expected one object a line. Mend or delete that line."
         ) from None
     if not isinstance(value, dict):
-        raise DataError(f"{file.shown}: line {line:,} is {_json_type(value)}, expected an object {{column: value}}.")
+        raise DataError(f"{file.shown}: line {line:,} is {json_type(value)}, expected an object {{column: value}}.")
     return value
 
 
@@ -190,14 +199,14 @@ def _explain_json(chunk: bytes, column: str, file: SourceFile, line: int, reason
     for place, row in enumerate(chunk.split(b"\n")):
         if row.strip():
             _check_json_text(
-                _json_row(row, file, line + place).get(column), column, f"{file.shown}, line {line + place:,}"
+                json_row(row, file, line + place).get(column), column, f"{file.shown}, line {line + place:,}"
             )
     raise DataError(f"{file.shown} cannot be read as JSON lines from line {line:,} on: {reason}")
 
 
 def _check_json_text(text: Any, column: str, where: str) -> None:
     if text is not None and not isinstance(text, str):
-        raise not_text(column, _json_type(text), where)
+        raise not_text(column, json_type(text), where)
     try:
         (text or "").encode()
     except UnicodeEncodeError as error:
@@ -207,7 +216,8 @@ def _check_json_text(text: Any, column: str, where: str) -> None:
         ) from None
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What a JSON value is, in words."""
     return "null" if value is None else JSON_TYPES.get(type(value), "text")
 
 
@@ -217,15 +227,8 @@ def _json_type(value: Any) -> str:
 def _read_csv(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
     import pyarrow as pa
 
-    csv.field_size_limit(MAX_DOCUMENT_BYTES)  # the default refuses documents over 128 KiB
     with open_bytes(file) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
-        # TSV has no quoting (IANA text/tab-separated-values): a double quote is a character like any other.
-        reader = (
-            csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            if file.format == "tsv"
-            else csv.reader(lines, strict=True)
-        )
-        rows = _csv_rows(reader, file)
+        rows = csv_rows(lines, file)
         header = next(rows, None)
         if header is None:
             return
@@ -234,11 +237,6 @@ def _read_csv(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
         texts: list[str] = []
         only_numbers, filled = True, False
         for row in rows:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{file.shown}: the row that ends in line {reader.line_num:,} has {len(row)} fields, "
-                    f"the header has {len(header)}. {_csv_advice(file)}"
-                )
             if only_numbers and row[place].strip():
                 only_numbers, filled = _is_number(row[place]), True
             texts.append(row[place])
@@ -250,9 +248,22 @@ def _read_csv(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
         yield pa.array(texts, type=pa.string())
 
 
-def _csv_rows(reader: Any, file: SourceFile) -> Iterator[list[str]]:
+def csv_rows(lines: Any, file: SourceFile) -> Iterator[list[str]]:
+    """The header and rows of a csv or tsv file, all with as many fields as the header. Raises DataError otherwise."""
+    csv.field_size_limit(MAX_DOCUMENT_BYTES)  # the default refuses documents over 128 KiB
+    # TSV has no quoting (IANA text/tab-separated-values): a double quote is a character like any other.
+    is_tsv, width = file.format == "tsv", None
+    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if is_tsv else csv.reader(lines, strict=True)
     try:
-        yield from (row for row in reader if row)  # a blank line is no row
+        for row in reader:
+            width = len(row) if width is None else width
+            if len(row) == width:
+                yield row
+            elif row:  # a blank line is no row
+                raise DataError(
+                    f"{file.shown}: the row that ends in line {reader.line_num:,} has {len(row)} fields, "
+                    f"the header has {width}. {_csv_advice(file)}"
+                )
     except csv.Error as error:
         raise DataError(f"{file.shown}: line {reader.line_num:,}: {error}. {_csv_advice(file)}") from None
 
@@ -278,7 +289,7 @@ def _read_parquet(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with _arrow_source(file) as source, pq.ParquetFile(source) as parquet:
+    with arrow_source(file) as source, pq.ParquetFile(source) as parquet:
         column = choose(parquet.schema_arrow.names, file.shown)
         check_string(parquet.schema_arrow.field(column).type, column, file.shown)
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[column]):
@@ -288,7 +299,7 @@ def _read_parquet(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"
 def _read_arrow(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
     import pyarrow as pa
 
-    with _arrow_source(file) as source:
+    with arrow_source(file) as source:
         try:
             batches = pa.ipc.open_stream(source)  # what datasets writes
             schema = batches.schema
@@ -303,7 +314,7 @@ def _read_arrow(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
             yield batch.column(place).cast(pa.string())
 
 
-def _arrow_source(file: SourceFile) -> Any:
+def arrow_source(file: SourceFile) -> Any:
     """The file as an Arrow input that can seek: mapped, or decompressed into memory."""
     import pyarrow as pa
 

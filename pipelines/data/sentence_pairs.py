@@ -1,18 +1,15 @@
 """Pairs of sentences with people's scores of their similarity, read from tables (semantic textual similarity)."""
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.data.files import SourceFile, explain_not_utf8, find_files, open_bytes
+from pipelines.data.files import find_files
+from pipelines.data.tables import read_table
 from pipelines.errors import ConfigError, DataError, did_you_mean
 
 ROLES = ("sentence1", "sentence2", "score")
-Row = tuple[int, list[Any]]  # row number from 1, and what stands in it under ROLES
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,8 @@ def read_scored_pairs(files: str | list[str], columns: Mapping[str, str]) -> Sco
     sides: tuple[list[str], list[str]] = ([], [])
     scores: list[float] = []
     for file in find_files(files, "evaluation.sts_files"):
-        for number, values in _rows(file, names):
+        table = read_table(file, lambda columns, shown: _columns(columns, names, shown)).columns
+        for number, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True), start=1):
             where = f"{file.shown}, row {number:,}"
             for side, role, value in zip(sides, ROLES[:2], values[:2], strict=True):
                 if not isinstance(value, str) or not value.strip():
@@ -79,74 +77,12 @@ def _score(value: Any, column: str, where: str) -> float:
     return number
 
 
-def _rows(file: SourceFile, names: Mapping[str, str]) -> Iterator[Row]:
-    readers = {"csv": _read_delimited, "tsv": _read_delimited, "json": _read_json_lines, "parquet": _read_parquet}
-    if file.format not in readers:
-        raise DataError(f"{file.shown} is a {file.format} file. Expected csv, tsv, json lines or parquet.")
-    try:
-        yield from readers[file.format](file, names)
-    except UnicodeDecodeError:
-        explain_not_utf8(file)
-        raise
-
-
-def _check_columns(found: list[str], names: Mapping[str, str], file: SourceFile, row: str = "") -> None:
+def _columns(found: Sequence[str], names: Mapping[str, str], shown: str) -> list[str]:
     for role, name in names.items():
         if name not in found:
             raise DataError(
-                f"{file.shown}{row} has no column {name!r}. Columns found: {', '.join(map(repr, found))}."
+                f"{shown} has no column {name!r}. Columns found: {', '.join(map(repr, found))}."
                 f"{did_you_mean(name, found)} Map the column of the {role} with --evaluation.sts_columns "
                 f"'{{COLUMN: {role}}}'."
             )
-
-
-def _read_delimited(file: SourceFile, names: Mapping[str, str]) -> Iterator[Row]:
-    with open_bytes(file) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as lines:
-        # As for documents, tsv has no quoting: the published STS benchmark files have single double quotes.
-        reader = (
-            csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-            if file.format == "tsv"
-            else csv.reader(lines, strict=True)
-        )
-        try:
-            filled = (row for row in reader if row)
-            header = next(filled, [])
-            _check_columns(header, names, file)
-            places = [header.index(names[role]) for role in ROLES]
-            for number, row in enumerate(filled, start=1):
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{file.shown}, row {number:,} has {len(row)} fields, the header has {len(header)}. "
-                        "A csv field with commas or line ends must stand in double quotes."
-                    )
-                yield number, [row[place] for place in places]
-        except csv.Error as error:
-            raise DataError(f"{file.shown}: line {reader.line_num:,}: {error}.") from None
-
-
-def _read_json_lines(file: SourceFile, names: Mapping[str, str]) -> Iterator[Row]:
-    with open_bytes(file) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig") as lines:
-        filled = (line for line in lines if line.strip())
-        for number, line in enumerate(filled, start=1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file.shown}, row {number:,} is not valid JSON: {error.msg}.") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{file.shown}, row {number:,}: expected one object a line, {{column: value}}.")
-            _check_columns(list(row), names, file, f", row {number:,}")
-            yield number, [row[names[role]] for role in ROLES]
-
-
-def _read_parquet(file: SourceFile, names: Mapping[str, str]) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with open_bytes(file) as stream, pq.ParquetFile(stream) as parquet:
-            _check_columns(parquet.schema_arrow.names, names, file)
-            table = parquet.read(columns=list(names.values()))
-            columns = [table.column(names[role]).to_pylist() for role in ROLES]
-    except pa.ArrowException as error:
-        raise DataError(f"{file.shown} cannot be read as parquet: {' '.join(str(error).split())}") from None
-    yield from ((number, list(values)) for number, values in enumerate(zip(*columns, strict=True), start=1))
+    return list(names.values())
