@@ -42,24 +42,25 @@ def main(config: Config) -> None:
     from pipelines.publishing.model_card import write_model_card
     from pipelines.report import finish_run
     from pipelines.run_folder import find_run_folder, report_if_finished
-    from pipelines.training import pretraining
+    from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import CausalLanguageModeling
+    from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    state = pretraining.start_processes(config.run, config.training)
+    state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
         text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size)
         old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
     model = build_model("causal", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
     check_attention(model, config.data.isolate_documents)
-    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state)
+    plan = steps.make_plan(config.training, text.train, text.validation, model, state)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
-    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+    checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
     objective = CausalLanguageModeling(bf16=plan.precision == "bf16")
     collator = BlockCollator(config.data.isolate_documents)
@@ -74,25 +75,26 @@ def main(config: Config) -> None:
     evaluations = {"": evaluate}
     if old is not None:
         evaluations["old_"] = partial(evaluate, documents=old)
-    start = pretraining.score_start(model, config.model, evaluations)
-    trainer = pretraining.train_model(
+    start = steps.score_start(model, config.model, evaluations)
+    trainer = steps.train_model(
         training=config.training,
         arguments=arguments,
         plan=plan,
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        text=text,
+        train=text.train,
+        tokenizer=text.tokenizer,
         collator=collator,
         objective=objective,
         evaluate_model=evaluate,
     )
-    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
-    metrics |= pretraining.score_old(trainer.model, evaluations)
+    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
+    metrics |= steps.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 
-    pretraining.save_model(trainer, text.tokenizer, folder)
+    save_model(trainer, text.tokenizer, folder)
     receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     folder.write_json("receipt.json", receipt)
     baseline, ngram = ngram_baseline(trainer.blocks, text.validation, plan.vocab_size, config.evaluation)

@@ -41,15 +41,16 @@ def main(config: Config) -> None:
     from pipelines.publishing.sentence_encoder_card import write_pooling, write_sentence_encoder_card
     from pipelines.report import finish_run
     from pipelines.run_folder import find_run_folder, report_if_finished
-    from pipelines.training import pretraining
+    from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.contrastive import Contrastive, check_step
+    from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    state = pretraining.start_processes(config.run, config.training)
+    state = steps.start_processes(config.run, config.training)
     check_step(config.training, state.num_processes)
     contrastive, pooling = config.contrastive, Pooling(config.contrastive.pooling)
     with state.main_process_first():  # the others read its cache
@@ -68,28 +69,29 @@ def main(config: Config) -> None:
     new_tokens, block_size = text.new_tokens, config.data.block_size
     model = build_model("encoder", config.model, text.tokenizer, block_size, new_tokens, contrastive.dropout)
     check_sentence_encoder(model, pooling, text.train.pad_token_id)
-    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state, views=2)
+    plan = steps.make_plan(config.training, text.train, text.validation, model, state, views=2)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
-    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+    checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
     start = scorer.start(model.to(state.device))
-    trainer = pretraining.train_model(
+    trainer = steps.train_model(
         training=config.training,
         arguments=arguments,
         plan=plan,
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        text=text,
+        train=text.train,
+        tokenizer=text.tokenizer,
         collator=TwoViews(text.train.pad_token_id),
         objective=Contrastive(plan.precision == "bf16", pooling, contrastive.temperature),
         evaluate_model=scorer.evaluate,
     )
-    metrics = trainer.evaluate() | scorer.counts() | pretraining.train_metrics(trainer, plan)
+    metrics = trainer.evaluate() | scorer.counts() | steps.train_metrics(trainer, plan)
     if not state.is_main_process:
         return
 
-    pretraining.save_model(trainer, text.tokenizer, folder)
+    save_model(trainer, text.tokenizer, folder)
     receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     folder.write_json("receipt.json", receipt)
     metrics |= scorer.baselines(start, corpus.splits["train"])

@@ -45,15 +45,16 @@ def main(config: Config) -> None:
     from pipelines.publishing.model_card import write_model_card
     from pipelines.report import finish_run
     from pipelines.run_folder import find_run_folder, report_if_finished
-    from pipelines.training import pretraining
+    from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import MaskedLanguageModeling
+    from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    state = pretraining.start_processes(config.run, config.training)
+    state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
         words = config.masking.whole_word_mask
@@ -64,9 +65,9 @@ def main(config: Config) -> None:
     model = build_model("masked", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
     inputs, head = check_encoder(model, config.data.isolate_documents, config.training.torch_compile)
     share = config.masking.mlm_probability if head else 1.0
-    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
+    plan = steps.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
-    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+    checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
     scorer = evaluation.FixedMask(
         text.validation,
@@ -76,27 +77,28 @@ def main(config: Config) -> None:
         config.evaluation,
     )
     evaluations = {"": scorer.evaluate} | ({"old_": replace(scorer, documents=old).evaluate} if old else {})
-    start = pretraining.score_start(model, config.model, evaluations)
-    trainer = pretraining.train_model(
+    start = steps.score_start(model, config.model, evaluations)
+    trainer = steps.train_model(
         training=config.training,
         arguments=arguments,
         plan=plan,
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        text=text,
+        train=text.train,
+        tokenizer=text.tokenizer,
         collator=BlockCollator(),
         objective=objective,
         evaluate_model=scorer.evaluate,
         rows=masking,
     )
-    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
-    metrics |= pretraining.score_old(trainer.model, evaluations)
+    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
+    metrics |= steps.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 
     frame_texts(text.tokenizer)  # the encoder reads texts as it read documents
-    pretraining.save_model(trainer, text.tokenizer, folder)
+    save_model(trainer, text.tokenizer, folder)
     receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     folder.write_json("receipt.json", receipt)
     baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)

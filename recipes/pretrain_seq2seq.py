@@ -44,15 +44,16 @@ def main(config: Config) -> None:
     from pipelines.publishing.model_card import write_model_card
     from pipelines.report import finish_run
     from pipelines.run_folder import find_run_folder, report_if_finished
-    from pipelines.training import pretraining
+    from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import SequenceToSequence
+    from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
     if report_if_finished(folder, config):
         return
 
-    state = pretraining.start_processes(config.run, config.training)
+    state = steps.start_processes(config.run, config.training)
     block_size, special = config.data.block_size, special_tokens(config.denoising, config.data.block_size)
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
@@ -62,9 +63,9 @@ def main(config: Config) -> None:
     text = cut_rows(text, denoising)
     model = build_encoder_decoder(config.model, text.tokenizer, block_size, text.new_tokens)
     check_encoder_decoder(model)
-    plan = pretraining.make_plan(config.training, text.train, text.validation, model, state)
+    plan = steps.make_plan(config.training, text.train, text.validation, model, state)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
-    checkpoint = pretraining.start_run(folder, config, plan, text.receipt, text.hashes, state)
+    checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
     objective = SequenceToSequence(bf16=plan.precision == "bf16")
     collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
@@ -73,26 +74,27 @@ def main(config: Config) -> None:
     evaluations = {"": scorer.evaluate}
     if old:
         evaluations["old_"] = replace(scorer, documents=DocumentRows.of(old, denoising)).evaluate
-    start = pretraining.score_start(model, config.model, evaluations)
-    trainer = pretraining.train_model(
+    start = steps.score_start(model, config.model, evaluations)
+    trainer = steps.train_model(
         training=config.training,
         arguments=arguments,
         plan=plan,
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        text=text,
+        train=text.train,
+        tokenizer=text.tokenizer,
         collator=collator,
         objective=objective,
         evaluate_model=scorer.evaluate,
         rows=denoising,
     )
-    metrics = trainer.evaluate() | pretraining.train_metrics(trainer, plan) | start
-    metrics |= pretraining.score_old(trainer.model, evaluations)
+    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
+    metrics |= steps.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 
-    pretraining.save_model(trainer, text.tokenizer, folder)
+    save_model(trainer, text.tokenizer, folder)
     trained = training_receipt(trainer.blocks, trainer.account.targets)
     trained |= padding_receipt(trainer.blocks, trainer.account.positions)
     folder.write_json("receipt.json", text.receipt | {"training": trained})

@@ -13,7 +13,8 @@ from exact_step import sgd_step
 from transformers import BertConfig, BertModel
 
 from pipelines.data.collation import pad
-from pipelines.data.packing import TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import TrainingBlocks
 from pipelines.data.sentences import FILLER
 from pipelines.models.pooling import Pooling, check_sentence_encoder
 from pipelines.training.contrastive import Contrastive

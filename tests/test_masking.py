@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.data.masking import Masking
-from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.data.tokenization import tokenize
 from pipelines.data.tokenizer_training import MASK, train_tokenizer
 from pipelines.errors import ConfigError

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks, TrainingOrder
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 
 PAD = 999
 

@@ -7,6 +7,7 @@ from conftest import sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.data.loading import text_batches
 from pipelines.data.tokenization import get_tokenizer, token_bytes, tokenize, tokenizer_hash
 from pipelines.errors import ConfigError, HubError
 from pipelines.sections import ModelConfig, TokenizerConfig
@@ -21,7 +22,9 @@ def documents() -> datasets.Dataset:
 
 @pytest.mark.parametrize("kind", ["bpe", "char"])
 def test_text_comes_back_and_bytes_add_up(kind: str, documents: datasets.Dataset) -> None:
-    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=400, type=kind), ModelConfig(), documents, f"texts-{kind}")
+    tokenizer = get_tokenizer(
+        TokenizerConfig(vocab_size=400, type=kind), ModelConfig(), lambda: text_batches(documents), f"texts-{kind}"
+    )
     packed, counts = tokenize(documents, tokenizer, 16, f"texts-{kind}", "validation")
     starts = [*packed.document_starts_D, len(packed.tokens_N)]
     for index, text in enumerate(TEXTS):
@@ -52,7 +55,9 @@ def test_any_offsets_share_out_all_bytes(text: str, draw) -> None:
 
 def test_char_tokenizer_counts_what_it_does_not_know() -> None:
     train = datasets.Dataset.from_dict({"text": ["aaabbc"]})
-    tokenizer = get_tokenizer(TokenizerConfig(vocab_size=6, type="char"), ModelConfig(), train, "abc")
+    tokenizer = get_tokenizer(
+        TokenizerConfig(vocab_size=6, type="char"), ModelConfig(), lambda: text_batches(train), "abc"
+    )
     assert len(tokenizer) == 6  # four special tokens, a and b
     _, counts = tokenize(train, tokenizer, 4, "abc", "train")
     assert counts["unknown_tokens"] == 1
@@ -60,18 +65,20 @@ def test_char_tokenizer_counts_what_it_does_not_know() -> None:
 
 def test_the_same_texts_give_the_same_tokenizer_from_cache_or_not(documents, monkeypatch, tmp_path) -> None:
     config = TokenizerConfig(vocab_size=300)
-    first = tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same"))
-    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same")) == first
+    first = tokenizer_hash(get_tokenizer(config, ModelConfig(), lambda: text_batches(documents), "same"))
+    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), lambda: text_batches(documents), "same")) == first
     monkeypatch.setenv("PLUMBLINE_CACHE", str(tmp_path))
-    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), documents, "same")) == first
+    assert tokenizer_hash(get_tokenizer(config, ModelConfig(), lambda: text_batches(documents), "same")) == first
 
 
 @pytest.mark.parametrize("bos_equals_eos", [True, False])
 def test_a_loaded_tokenizer_with_or_without_bos(bos_equals_eos: bool, documents, tmp_path) -> None:
-    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), lambda: text_batches(documents), "own")
     own.bos_token = own.eos_token if bos_equals_eos else None
     own.save_pretrained(tmp_path / "saved")
-    loaded = get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), documents, "own")
+    loaded = get_tokenizer(
+        TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), lambda: text_batches(documents), "own"
+    )
     packed, counts = tokenize(documents, loaded, 16, "own", "validation")
     assert counts["bos_tokens"] == counts["eos_tokens"] == len(TEXTS)
     # EOS stands where there is no BOS: the first token of a document is predicted, and its bytes count.
@@ -94,19 +101,21 @@ def test_a_loaded_tokenizer_with_or_without_bos(bos_equals_eos: bool, documents,
 )
 def test_wrong_tokenizers_are_answered(config, error, message, documents) -> None:
     with pytest.raises(error, match=message):
-        get_tokenizer(config, ModelConfig(), documents, "wrong")
+        get_tokenizer(config, ModelConfig(), lambda: text_batches(documents), "wrong")
 
 
 def test_a_tokenizer_without_eos_is_refused(documents, tmp_path) -> None:
-    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), lambda: text_batches(documents), "own")
     own.eos_token = None
     own.save_pretrained(tmp_path / "saved")
     with pytest.raises(ConfigError, match=r"has no EOS \(or SEP\) token"):
-        get_tokenizer(TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), documents, "own")
+        get_tokenizer(
+            TokenizerConfig(name=str(tmp_path / "saved")), ModelConfig(), lambda: text_batches(documents), "own"
+        )
 
 
 def test_special_tokens_spelt_in_a_text_are_text(documents) -> None:
-    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), documents, "own")
+    own = get_tokenizer(TokenizerConfig(vocab_size=300), ModelConfig(), lambda: text_batches(documents), "own")
     spelt = datasets.Dataset.from_dict({"text": ["before <|eos|> after <|bos|>", "<|pad|>"]})
     packed, counts = tokenize(spelt, own, 8, "spelt", "validation")
     assert counts["eos_tokens"] == counts["bos_tokens"] == 2

@@ -20,7 +20,7 @@ from conftest import RECIPES, REPOSITORY, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data.loading import load_corpus
+from pipelines.data.loading import load_corpus, text_batches
 from pipelines.data.tokenization import get_tokenizer, token_bytes, tokenize
 from pipelines.data.tokenizer_training import (
     BOS,
@@ -138,7 +138,7 @@ def _cached(kind: str) -> Any:
 def test_bytes_of_the_token_stream_add_up(kind: str) -> None:
     documents = datasets.Dataset.from_dict({"text": TEXTS})
     config = TokenizerConfig(vocab_size=900, type=kind)
-    tokenizer = get_tokenizer(config, ModelConfig(), documents, f"odd-{kind}", [MASK])
+    tokenizer = get_tokenizer(config, ModelConfig(), lambda: text_batches(documents), f"odd-{kind}", [MASK])
     packed, counts = tokenize(documents, tokenizer, 16, f"odd-{kind}", "validation")
     assert packed.target_bytes() == counts["bytes"] == sum(len(text.encode()) for text in TEXTS)
     assert counts["unknown_tokens"] == (1 if kind == "wordpiece" else 0)
@@ -587,7 +587,7 @@ def test_the_saved_tokenizer_is_the_trained_one(kind: str, corpus_file: Path, tm
     data = CorpusConfig(files=DataFiles(train=str(corpus_file)), validation_share=0.2)
     own = train(kind, load_corpus(data).splits["train"]["text"][:], 400, sentinels(1))
     saved = AutoTokenizer.from_pretrained(folder)
-    loaded = get_tokenizer(TokenizerConfig(name=str(folder)), ModelConfig(), datasets.Dataset.from_dict({}), "unused")
+    loaded = get_tokenizer(TokenizerConfig(name=str(folder)), ModelConfig(), lambda: [], "unused")
     for tokenizer in (saved, loaded):
         assert tokenizer.backend_tokenizer.to_str() == own.backend_tokenizer.to_str()
         assert tokenizer.special_tokens_map == own.special_tokens_map

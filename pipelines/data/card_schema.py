@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.builders import BUILDERS
+from pipelines.data.card_features import read_dataset_info
+from pipelines.data.card_values import as_list, as_mapping, as_string, as_strings, check_keys, listed
 from pipelines.errors import CardError, did_you_mean
 
 SPLITS = ("train", "validation", "test")
@@ -27,6 +29,10 @@ ROLES = (
     "tags",
     "choices",
     "messages",
+    "head",
+    "tail",
+    "id",
+    "group",
 )
 BUILDER_SCHEME, HUB_SCHEME = "builder://", "hf://datasets/"
 
@@ -46,8 +52,9 @@ class CardConfig:
 
     name: str
     data_files: dict[str, tuple[str, ...]]  # split -> hf://, https://, builder:// or absolute local path
-    roles: dict[str, str]  # column -> role
+    roles: dict[str, str]  # column, or path into a struct such as `translation.en` -> role
     features: tuple[str, ...]  # column names, empty where the card does not state them
+    label_names: dict[str, tuple[str, ...]]  # column -> names of the labels 0, 1, ..., where the card states them
     rows: dict[str, int]  # split -> rows, where the card states them
     drawn: DrawnSplit | None
 
@@ -85,7 +92,7 @@ def read_configs(path: Path, front: dict[str, Any]) -> dict[str, CardConfig]:
     files: dict[str, dict[str, tuple[str, ...]]] = {}
     for place, entry in enumerate(entries):
         where = f"configs[{place}]"
-        _keys(path, entry, where, required=("config_name", "data_files"), optional=("default",))
+        check_keys(path, entry, where, required=("config_name", "data_files"), optional=("default",))
         name = as_string(path, entry["config_name"], f"{where}.config_name")
         if name in files:
             raise CardError(f"{path}: two configs are named {name!r}. Rename one.")
@@ -95,19 +102,19 @@ def read_configs(path: Path, front: dict[str, Any]) -> dict[str, CardConfig]:
     tasks = _by_config(path, front["train-eval-index"], "train-eval-index", files, key="config")
     configs = {}
     for name, data_files in files.items():
-        features, rows = _dataset_info(path, infos.get(name, {}), data_files)
+        info = read_dataset_info(path, infos.get(name, {}), data_files)
         known = {*data_files, *(["validation"] if name in drawn else [])}
         if name not in tasks:
             raise CardError(f"{path}: train-eval-index says nothing of config {name!r}. Give it a `col_mapping`.")
-        roles = _roles(path, tasks[name], name, features, known)
-        configs[name] = CardConfig(name, data_files, roles, features, rows, drawn.get(name))
+        roles = _roles(path, tasks[name], name, info.features, known)
+        configs[name] = CardConfig(name, data_files, roles, info.features, info.label_names, info.rows, drawn.get(name))
     return configs
 
 
 def _data_files(path: Path, entries: Any, where: str) -> dict[str, tuple[str, ...]]:
     files: dict[str, tuple[str, ...]] = {}
     for place, entry in enumerate(as_list(path, entries, where)):
-        _keys(path, entry, f"{where}[{place}]", required=("split", "path"))
+        check_keys(path, entry, f"{where}[{place}]", required=("split", "path"))
         split = entry["split"]
         if split not in SPLITS:
             raise CardError(
@@ -153,11 +160,11 @@ def _data_path(path: Path, item: str, where: str) -> str:
 def _drawn_splits(path: Path, section: Any, files: Mapping[str, Any]) -> dict[str, DrawnSplit]:
     if section is None:
         return {}
-    _keys(path, section, "plumbline", required=("drawn_splits",))
+    check_keys(path, section, "plumbline", required=("drawn_splits",))
     drawn: dict[str, DrawnSplit] = {}
     for place, entry in enumerate(as_list(path, section["drawn_splits"], "plumbline.drawn_splits")):
         where = f"plumbline.drawn_splits[{place}]"
-        _keys(path, entry, where, required=("split", "from", "method", "share"), optional=("config_name", "seed"))
+        check_keys(path, entry, where, required=("split", "from", "method", "share"), optional=("config_name", "seed"))
         name = entry.get("config_name", "default")
         _known_config(path, name, f"{where}.config_name", files)
         if (entry["split"], entry["from"]) != ("validation", "train"):
@@ -201,30 +208,9 @@ def _known_config(path: Path, name: Any, where: str, files: Mapping[str, Any]) -
         )
 
 
-def _dataset_info(path: Path, info: dict[str, Any], files: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, int]]:
-    if not info:
-        return (), {}
-    where = "dataset_info"
-    _keys(path, info, where, optional=("config_name", "features", "splits", "download_size", "dataset_size"))
-    features = []
-    for place, feature in enumerate(as_list(path, info.get("features", []), f"{where}.features", may_be_empty=True)):
-        _keys(path, feature, f"{where}.features[{place}]", required=("name",), closed=False)
-        features.append(as_string(path, feature["name"], f"{where}.features[{place}].name"))
-    rows = {}
-    for place, split in enumerate(as_list(path, info.get("splits", []), f"{where}.splits", may_be_empty=True)):
-        at = f"{where}.splits[{place}]"
-        _keys(path, split, at, required=("name", "num_examples"), optional=("num_bytes",))
-        if split["name"] not in files:
-            raise CardError(f"{path}: {at}.name is {split['name']!r}, but configs have {listed(files)}.")
-        if not isinstance(split["num_examples"], int) or split["num_examples"] < 1:
-            raise CardError(f"{path}: {at}.num_examples is {split['num_examples']!r}; expected a count of rows.")
-        rows[split["name"]] = split["num_examples"]
-    return tuple(features), rows
-
-
 def _roles(path: Path, task: dict[str, Any], config: str, features: tuple[str, ...], known: set[str]) -> dict[str, str]:
     where = f"train-eval-index of config {config!r}"
-    _keys(path, task, where, required=("task", "splits", "col_mapping"), optional=("config", "task_id", "metrics"))
+    check_keys(path, task, where, required=("task", "splits", "col_mapping"), optional=("config", "task_id", "metrics"))
     splits = as_mapping(path, task["splits"], f"{where}: splits")
     for key, split in splits.items():
         if key not in ("train_split", "eval_split", "test_split"):
@@ -244,66 +230,9 @@ def _roles(path: Path, task: dict[str, Any], config: str, features: tuple[str, .
     if repeated:
         raise CardError(f"{path}: {where}: columns {listed(repeated[1])} all have the role {repeated[0]!r}. Keep one.")
     for column in roles:
-        if features and column not in features:
+        if features and column not in features and column.split(".")[0] not in features:
             raise CardError(
                 f"{path}: {where} names column {column!r}, but dataset_info.features has "
                 f"{listed(features)}.{did_you_mean(column, features)}"
             )
     return roles
-
-
-# ---------------------------------------------------------------- shapes of YAML values
-
-
-def listed(names: Any) -> str:
-    """Names in quotes, or `none`."""
-    return ", ".join(repr(name) for name in names) or "none"
-
-
-def as_mapping(path: Path, value: Any, where: str) -> dict[str, Any]:
-    """`value` if it is a map with at least one key."""
-    if not isinstance(value, dict) or not value:
-        raise CardError(f"{path}: {where} is {value!r}; expected a map `key: value`.")
-    return value
-
-
-def _keys(
-    path: Path,
-    value: Any,
-    where: str,
-    required: tuple[str, ...] = (),
-    optional: tuple[str, ...] = (),
-    closed: bool = True,
-) -> None:
-    """Refuses what is no map, lacks a required key or (closed) has a key that is neither required nor optional."""
-    for key in as_mapping(path, value, where):
-        if closed and key not in required + optional:
-            raise CardError(
-                f"{path}: {where} has the unknown key {key!r}.{did_you_mean(str(key), required + optional)} "
-                f"Keys: {', '.join(required + optional)}."
-            )
-    missing = [key for key in required if key not in value]
-    if missing:
-        raise CardError(f"{path}: {where} lacks {listed(missing)}.")
-
-
-def as_list(path: Path, value: Any, where: str, may_be_empty: bool = False) -> list[Any]:
-    """`value` if it is a list."""
-    if not isinstance(value, list) or not (value or may_be_empty):
-        raise CardError(f"{path}: {where} is {value!r}; expected a list `- ...`.")
-    return value
-
-
-def as_string(path: Path, value: Any, where: str) -> str:
-    """`value` if it is text."""
-    if not isinstance(value, str) or not value.strip():
-        raise CardError(f"{path}: {where} is {value!r}; expected text.")
-    return value
-
-
-def as_strings(path: Path, value: Any, where: str) -> tuple[str, ...]:
-    """One text or a list of texts, as a tuple."""
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise CardError(f"{path}: {where} is empty; expected text or a list of texts.")
-    return tuple(as_string(path, item, where) for item in values)

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from pipelines.data.card_schema import CardConfig, as_mapping, as_string, as_strings, listed, read_configs
+from pipelines.data.card_schema import CardConfig, read_configs
+from pipelines.data.card_values import as_mapping, as_string, as_strings, listed
 from pipelines.data.licenses import LICENSES
 from pipelines.errors import CardError, did_you_mean
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.order import LENGTH_MULTIPLE
+
 if TYPE_CHECKING:
     import torch
-
-LENGTH_MULTIPLE = 8  # batches are padded to a multiple of this many positions: what matrix kernels are made for
 
 
 class BlockCollator:

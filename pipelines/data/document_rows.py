@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.data.collation import LENGTH_MULTIPLE, pad
+from pipelines.data.collation import pad
 from pipelines.data.denoising import SHORTEST_TEXT, Denoising
-from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, RowShape, TrainingOrder
+from pipelines.data.order import BucketedOrder, RowShape, TrainingOrder, padded_shape
+from pipelines.data.packing import IGNORE_INDEX, PackedDocuments
 from pipelines.data.receipt import rows_receipt
 from pipelines.errors import DataError
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from pipelines.data.tokenization import TokenizedCorpus
-
-WINDOW_STEPS = 64  # steps whose rows are sorted by length together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,50 +101,7 @@ class DocumentRows(PackedDocuments):
 
     def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
         """Exact for the first epoch of a run, or for the whole run if it is shorter."""
-        first = order.epoch_permutation(0)[:rows]
-        starts = np.arange(0, len(first), batch_size)
-        sizes = np.diff(starts, append=len(first))
-        padded = []
-        for lengths_R in (self.input_lengths_R, self.target_lengths_R):
-            longest = np.maximum.reduceat(lengths_R[first], starts)
-            padded.append(float((sizes * -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE).sum()))
-        filled = int(self.input_lengths_R[first].sum() + self.target_lengths_R[first].sum())
-        return RowShape(
-            inputs=padded[0] / len(first),
-            decoder_inputs=padded[1] / len(first),
-            longest_decoder_inputs=int(self.target_lengths_R.max()),
-            padding_share=1 - filled / sum(padded),
-        )
-
-
-@dataclass(frozen=True)
-class BucketedOrder(TrainingOrder):
-    """An order in which the rows of a step are of similar length, so that batches hold little padding.
-
-    The rows of an epoch are shuffled; those of each WINDOW_STEPS steps are sorted by length and cut into steps, and
-    these are shuffled. A pure function of seed, epoch and rows_per_step. Rows before the first whole step of an epoch
-    and after its last stay as they were shuffled.
-
-    Attributes:
-        lengths_R: int64, what is sorted by.
-        rows_per_step: rows of an optimizer step, over all processes.
-    """
-
-    lengths_R: np.ndarray
-    rows_per_step: int
-
-    def epoch_permutation(self, epoch: int) -> np.ndarray:
-        """The rows in the order of one epoch."""
-        rows_R = super().epoch_permutation(epoch)
-        first = min(-epoch * self.blocks % self.rows_per_step, self.blocks)  # the last step of the epoch before
-        steps = (self.blocks - first) // self.rows_per_step
-        whole = slice(first, first + steps * self.rows_per_step)
-        windows = np.arange(steps) // WINDOW_STEPS
-        by_length = np.lexsort((self.lengths_R[rows_R[whole]], np.repeat(windows, self.rows_per_step)))
-        chance = np.random.default_rng([self.seed, epoch, 2]).random(steps)
-        shuffled = by_length.reshape(steps, self.rows_per_step)[np.lexsort((chance, windows))]
-        rows_R[whole] = rows_R[whole][shuffled.ravel()]
-        return rows_R
+        return padded_shape(order, rows, batch_size, self.input_lengths_R, self.target_lengths_R)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,22 @@ def shared_with(matrix: Any, train: Any) -> Any:
     return (matrix @ seen) / np.maximum(np.diff(matrix.indptr), 1)
 
 
+def leaks(texts: Sequence[str], splits: Sequence[int]) -> list[bool]:
+    """Which texts are known from another split: 0 is train, 1 validation, 2 test.
+
+    A held-out text is when half or more of its distinct 13-grams occur in training texts; any text is when it equals
+    one of a split with a lower number.
+    """
+    import numpy as np
+
+    numbers = np.array(splits, dtype=np.int64)
+    first: dict[str, int] = {}
+    for text, split in zip(texts, splits, strict=True):
+        first[text] = min(split, first.get(text, split))
+    covered = (numbers != 0) & (shared_with(gram_matrix(texts), numbers == 0) >= SHARED_FRACTION)
+    return [known or first[text] < split for text, split, known in zip(texts, splits, covered.tolist(), strict=True)]
+
+
 def assign_splits(texts: Sequence[str], held_out_share: float) -> tuple[Any, Any, dict[str, Any]]:
     """Split and cluster of each text, int64 of shape (texts,), and figures; 0 is train, 1 validation, 2 test.
 

@@ -10,28 +10,13 @@ whose targets are IGNORE_INDEX.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
+from pipelines.data.order import RowShape, TrainingOrder
+
 IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's default ignore_index
-
-
-@dataclass(frozen=True)
-class RowShape:
-    """Positions that a row takes in a model, the mean over a run, padding included.
-
-    Attributes:
-        inputs: of the model, or of its encoder.
-        decoder_inputs: of an encoder-decoder's decoder; else 0.
-        longest_decoder_inputs: the most that a row has of these.
-        padding_share: share of all these positions that hold no token.
-    """
-
-    inputs: float
-    decoder_inputs: float
-    longest_decoder_inputs: int
-    padding_share: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +42,16 @@ class PackedDocuments:
 
     def __len__(self) -> int:
         return -(-len(self.tokens_N) // self.block_size)
+
+    @property
+    def documents(self) -> int:
+        """Documents in the stream."""
+        return len(self.document_starts_D)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the stream."""
+        return len(self.tokens_N)
 
     @property
     def targets(self) -> int:
@@ -129,11 +124,11 @@ class PackedDocuments:
             "shift_labels": np.full(self.block_size, IGNORE_INDEX, dtype=np.int64),
         }
 
-    def order(self, seed: int, rows_per_step: int) -> "TrainingOrder":
+    def order(self, seed: int, rows_per_step: int) -> TrainingOrder:
         """The order in which a run with steps of rows_per_step rows sees the blocks."""
         return TrainingOrder(len(self), seed)
 
-    def row_shape(self, order: "TrainingOrder", rows: int, batch_size: int) -> RowShape:
+    def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
         """What a row is to a model in a run of `rows` rows that computes batch_size of them at once."""
         return RowShape(self.block_size, 0, 0, 1 - len(self.tokens_N) / (len(self) * self.block_size))
 
@@ -174,27 +169,23 @@ class PackedDocuments:
         return self.tokens_N[positions_M[kept]], starts_S.astype(np.int64)
 
 
-@dataclass(frozen=True)
-class TrainingOrder:
-    """Which block stands at which place of a run: a pure function of seed and place, so resuming is a seek.
+class TrainingRows(Protocol):
+    """What a run trains on: packed documents, or the examples of a task. PackedDocuments says what each member is."""
 
-    Places run through the epochs without a gap; a batch may hold the end of one epoch and the start of the next.
-    Every block comes exactly once in each epoch, whatever the batch size and process count.
-    """
-
-    blocks: int
-    seed: int
-
-    def epoch_permutation(self, epoch: int) -> np.ndarray:
-        """The blocks in the order of one epoch."""
-        return np.random.default_rng([self.seed, epoch]).permutation(self.blocks)
-
-    def consumed(self, places: int) -> np.ndarray:
-        """How often each block stands at places 0 .. places-1, int64."""
-        epochs, rest = divmod(places, self.blocks)
-        times = np.full(self.blocks, epochs, dtype=np.int64)
-        times[self.epoch_permutation(epochs)[:rest]] += 1
-        return times
+    @property
+    def block_size(self) -> int: ...
+    @property
+    def pad_token_id(self) -> int: ...
+    @property
+    def documents(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    def __len__(self) -> int: ...
+    def block(self, index: int) -> dict[str, np.ndarray]: ...
+    def filler(self) -> dict[str, np.ndarray]: ...
+    def targets_per_block(self) -> np.ndarray: ...
+    def order(self, seed: int, rows_per_step: int) -> TrainingOrder: ...
+    def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape: ...
 
 
 class Rows(Protocol):
@@ -213,13 +204,13 @@ class Rows(Protocol):
         ...
 
 
-class NextTokenRows:
-    """Rows of causal language modeling: the blocks as they are."""
+class PlainRows:
+    """The blocks as they are: next-token prediction, and the examples of a task."""
 
-    def row(self, documents: PackedDocuments, index: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
+    def row(self, documents: Any, index: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
         return documents.block(index)
 
-    def filler(self, documents: PackedDocuments) -> dict[str, np.ndarray]:
+    def filler(self, documents: Any) -> dict[str, np.ndarray]:
         return documents.filler()
 
     def targets(self, run: "TrainingBlocks") -> int:
@@ -241,10 +232,11 @@ class TrainingBlocks:
     """
 
     def __init__(
-        self, documents: PackedDocuments, order: TrainingOrder, places: int, last_place: int, rows: Rows | None = None
+        self, documents: TrainingRows, order: TrainingOrder, places: int, last_place: int, rows: Rows | None = None
     ) -> None:
-        self.documents, self.order, self.places, self.last_place = documents, order, places, last_place
-        self.rows = NextTokenRows() if rows is None else rows
+        self.documents = cast(PackedDocuments, documents)  # evaluations of packed text rely on all of it
+        self.order, self.places, self.last_place = order, places, last_place
+        self.rows: Rows = PlainRows() if rows is None else rows
         self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pipelines.data.card_schema import HUB_SCHEME, listed
 from pipelines.data.files import SourceFile, as_source
@@ -62,6 +63,7 @@ def _fetch_hub_files(url: str, key: str) -> list[SourceFile]:
     if found is None:
         raise DataError(f"{key} is {url!r}; expected {HUB_SCHEME}<user>/<name>/<file>.")
     repo, revision, pattern = found.groups()
+    revision = unquote(revision) if revision else None  # refs%2Fconvert%2Fparquet: a slash would end it
     online = hub_is_reachable()
     try:
         folder = Path(

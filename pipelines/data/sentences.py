@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.data.collation import LENGTH_MULTIPLE, pad
+from pipelines.data.collation import pad
 from pipelines.data.framing import document_frame, frame_texts
-from pipelines.data.packing import PackedDocuments, RowShape, TrainingOrder
+from pipelines.data.order import RowShape, TrainingOrder, padded_shape
+from pipelines.data.packing import PackedDocuments
 from pipelines.data.receipt import sentence_receipt
 from pipelines.errors import ConfigError, DataError
 
@@ -94,12 +95,8 @@ class Sentences(PackedDocuments):
 
     def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
         """Exact for the first epoch of a run, or for the whole run if it is shorter."""
-        first = order.epoch_permutation(0)[:rows]
-        lengths_R = self.ends_S[first] - self.begins_S[first] + len(self.frame)
-        starts = np.arange(0, len(first), batch_size)
-        longest = -(-np.maximum.reduceat(lengths_R, starts) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        positions = int((longest * np.diff(starts, append=len(first))).sum())
-        return RowShape(positions / len(first), 0, 0, 1 - int(lengths_R.sum()) / positions)
+        lengths_R = self.ends_S - self.begins_S + len(self.frame)
+        return padded_shape(order, rows, batch_size, lengths_R)
 
     def filler(self) -> dict[str, np.ndarray]:
         """A row that is no sentence: fills the last step of a run, and is nobody's negative."""

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from pipelines.data.receipt import split_receipt
 from pipelines.data.tokenizer_training import train_tokenizer
 from pipelines.errors import ConfigError, DataError
 from pipelines.hub import load_pretrained
+from pipelines.pretrained import checkpoint_of
 from pipelines.sections import DataConfig, DataFiles
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ CACHE_VERSION = 3  # raise when the cached arrays or the trained tokenizers woul
 def get_tokenizer(
     config: "TokenizerConfig",
     model: "ModelConfig",
-    train: "Dataset",
+    texts: Callable[[], Iterable[list[str]]],
     fingerprint: str,
     special_tokens: Sequence[str] = (),
 ) -> "PreTrainedTokenizerBase":
@@ -45,8 +46,8 @@ def get_tokenizer(
     Args:
         config: the tokenizer section.
         model: the model section, whose checkpoint's tokenizer is used if the tokenizer section names none.
-        train: documents with a column `text`.
-        fingerprint: content hash of the corpus, part of the cache key.
+        texts: gives the texts of the training split in batches.
+        fingerprint: content hash of them, part of the cache key.
         special_tokens: those that a trained tokenizer has besides BOS, EOS, PAD and UNK, such as MASK.
 
     Raises:
@@ -69,7 +70,7 @@ def get_tokenizer(
     key = _digest("tokenizer", CACHE_VERSION, config.type, vocab_size, fingerprint, *special_tokens)
     folder = cache_root() / f"tokenizer-{key}"
     if not folder.is_dir():
-        tokenizer = train_tokenizer(text_batches(train), config.type, vocab_size, special_tokens)
+        tokenizer = train_tokenizer(texts(), config.type, vocab_size, special_tokens)
         publish_folder(folder, lambda aside: tokenizer.save_pretrained(aside))
     return PreTrainedTokenizerFast.from_pretrained(str(folder))
 
@@ -77,11 +78,12 @@ def get_tokenizer(
 def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
+    folder, gguf = checkpoint_of(key, name)
     tokenizer = load_pretrained(
         "tokenizer",
         key,
-        name,
-        lambda offline: AutoTokenizer.from_pretrained(name, revision=revision, local_files_only=offline),
+        folder,
+        lambda offline: AutoTokenizer.from_pretrained(folder, revision=revision, local_files_only=offline, **gguf),
     )
     if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
         raise ConfigError(
@@ -178,7 +180,9 @@ def tokenize_corpus(
         ConfigError, HubError: see `get_tokenizer` and `tokenize`.
         DataError: the training split is smaller than one block, or a total does not close.
     """
-    tokenizer = get_tokenizer(config, model, corpus.splits["train"], corpus.fingerprint, special_tokens)
+    tokenizer = get_tokenizer(
+        config, model, lambda: text_batches(corpus.splits["train"]), corpus.fingerprint, special_tokens
+    )
     new_tokens: dict[int, list[int]] = {}
     if config.new_tokens is not None:
         new_tokens = add_new_tokens(tokenizer, config.new_tokens, text_batches(corpus.splits["train"]))

@@ -1,6 +1,6 @@
 """A model from a preset, from any transformers config, or from a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +10,8 @@ from pipelines.hub import load_pretrained
 from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
 from pipelines.models.vocabulary import resize_embeddings, vocabulary_size
+from pipelines.pretrained import checkpoint_of
+from pipelines.run import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -27,7 +29,9 @@ class Head:
     examples: str
     recipe: str
     unused: tuple[str, ...] = ()
-    """Beginnings of the names of weights that a checkpoint may lack."""
+    """Beginnings of the names of weights that a checkpoint may lack, without the prefix of its body."""
+    is_drawn: bool = False
+    """Whether a checkpoint that lacks the head, or has one of another size, gets a new one."""
 
 
 HEADS = {
@@ -60,16 +64,52 @@ HEADS = {
         "an encoder-decoder such as t5 or bart",
         "recipes/pretrain_seq2seq.py",
     ),
+    "sequence": Head(
+        "AutoModelForSequenceClassification",
+        "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING",
+        "sequence classifier",
+        "an encoder such as modernbert or bert",
+        "recipes/finetune_classification.py",
+        unused=("pooler.",),
+        is_drawn=True,
+    ),
+    "token": Head(
+        "AutoModelForTokenClassification",
+        "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING",
+        "token classifier",
+        "an encoder such as modernbert or bert",
+        "recipes/finetune_ner.py",
+        is_drawn=True,
+    ),
+    "question": Head(
+        "AutoModelForQuestionAnswering",
+        "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
+        "span model for questions",
+        "an encoder such as modernbert or bert",
+        "recipes/finetune_qa.py",
+        is_drawn=True,
+    ),
+    "choice": Head(
+        "AutoModelForMultipleChoice",
+        "MODEL_FOR_MULTIPLE_CHOICE_MAPPING",
+        "multiple-choice model",
+        "an encoder such as modernbert or bert",
+        "recipes/finetune_multiple_choice.py",
+        unused=("pooler.",),
+        is_drawn=True,
+    ),
 }
+Objective = Literal["causal", "masked", "encoder", "seq2seq", "sequence", "token", "question", "choice"]
 
 
 def build_model(
-    objective: Literal["causal", "masked", "encoder", "seq2seq"],
+    objective: Objective,
     config: "ModelConfig",
     tokenizer: "PreTrainedTokenizerBase",
-    block_size: int,
+    block_size: int | None,
     new_tokens: Mapping[int, list[int]] | None = None,
     dropout: float | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> "PreTrainedModel":
     """A model with the head of an objective and fp32 weights, fitting the tokenizer and the block size.
 
@@ -81,9 +121,10 @@ def build_model(
         objective: decides the head.
         config: the model section.
         tokenizer: what the model is to read.
-        block_size: tokens it must have positions for.
+        block_size: tokens it must have positions for; None: as many as a checkpoint has.
         new_tokens: tokens that were added to a checkpoint's tokenizer -> the tokens each was cut into before.
         dropout: rate of all layers in training; None: as the config has it.
+        settings: of the config, besides its own, such as the labels of a classifier.
 
     Raises:
         ConfigError: no or unknown source, fewer positions than block_size, a stated vocabulary smaller than the
@@ -95,23 +136,25 @@ def build_model(
 
     import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
 
-    head = HEADS[objective]
+    head, settings = HEADS[objective], settings or {}
     auto_class = getattr(transformers, head.auto_class)
     if config.name is not None:
-        name = config.name
-        options: dict[str, Any] = {"revision": config.revision}
+        name, gguf = checkpoint_of("model.name", config.name)
+        options: dict[str, Any] = {"revision": config.revision, **gguf}
         model_config = load_pretrained(
             "config",
             "model.name",
             name,
-            lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options),
+            lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options, **settings),
         )
         _check(model_config, head)
         if dropout is not None:
             set_dropout(model_config, dropout)
-            options["config"] = model_config
+        options["config"] = model_config
+        if head.is_drawn and model_config.pad_token_id is None:
+            model_config.pad_token_id = tokenizer.pad_token_id  # decoders find the end of a padded text by it
 
-        def load(**more: Any) -> tuple[Any, list[str]]:
+        def load() -> tuple[Any, list[str]]:
             model, loading = load_pretrained(
                 "model",
                 "model.name",
@@ -124,29 +167,34 @@ def build_model(
                         use_safetensors=True,
                         local_files_only=offline,
                         output_loading_info=True,
+                        ignore_mismatched_sizes=head.is_drawn,
                         **attention,
                         **options,
-                        **more,
                     ),
                 ),
             )
-            return model, sorted(key for key in loading["missing_keys"] if not key.startswith(head.unused))
+            lacking = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+            prefix = f"{model.base_model_prefix}."
+            return model, sorted(key for key in lacking if not key.removeprefix(prefix).startswith(head.unused))
 
         model, missing = load()
         if missing and getattr(model_config, "legacy", False):  # DeBERTa's two heads: configs of v3 do not say which
-            model, missing = load(legacy=False)
+            model_config.legacy = False
+            model, missing = load()
         is_body = head.auto_class == "AutoModel"  # whose weights carry no prefix
         body = [key for key in missing if is_body or key.startswith(f"{model.base_model_prefix}.")]
-        if body or (missing and not config.new_head):
+        if head.is_drawn and missing and not body:
+            say(f"The head of {config.name} is new: {len(missing)} weight tensors are drawn at random")
+        elif body or (missing and not config.new_head):
             instead = "" if body else " To draw them nevertheless: --model.new_head true."
             raise ConfigError(
-                f"The checkpoint {name} lacks weights of a {head.name}, such as {(body or missing)[0]!r}; they would "
-                f"be drawn at random. Has it another head?{instead} "
-                f"To start from random weights of its shape: --model.config {name} --model.name null."
+                f"The checkpoint {config.name} lacks weights of a {head.name}, such as {(body or missing)[0]!r}; they "
+                f"would be drawn at random. Has it another head?{instead} "
+                f"To start from random weights of its shape: --model.config {config.name} --model.name null."
             )
         resize_embeddings(model, tokenizer, new_tokens or {})
     else:
-        model_config = _config_from_scratch(config, tokenizer, block_size)
+        model_config = _config_from_scratch(config, tokenizer, block_size or 512, settings)
         _check(model_config, head)
         if dropout is not None:
             set_dropout(model_config, dropout)
@@ -154,7 +202,8 @@ def build_model(
             config.attn_implementation, lambda attention: auto_class.from_config(model_config, **attention)
         )
         model.float()
-    check_positions(model, block_size)
+    if block_size is not None:
+        check_positions(model, block_size)
     model.config.use_cache = False  # with a cache, transformers does not isolate packed documents
     return model
 
@@ -162,6 +211,16 @@ def build_model(
 def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":
     """`build_model` for causal language modeling."""
     return build_model("causal", config, tokenizer, block_size)
+
+
+def label_settings(names: Sequence[str], problem_type: str | None = None) -> dict[str, Any]:
+    """Settings of a classifier's config: the names of its labels, and what kind they are."""
+    settings: dict[str, Any] = {
+        "num_labels": len(names),
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+    return settings if problem_type is None else settings | {"problem_type": problem_type}
 
 
 def position_offset(model: "PreTrainedModel") -> int:
@@ -190,7 +249,7 @@ def with_attention(attn_implementation: str, build: Any) -> Any:
 
 
 def _config_from_scratch(
-    config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int
+    config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int, settings: Mapping[str, Any]
 ) -> "PreTrainedConfig":
     import torch
     from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel
@@ -243,7 +302,7 @@ def _config_from_scratch(
         hint = did_you_mean(unknown[0], set(vars(defaults)) | set(defaults.attribute_map))
         raise ConfigError(f"model.config.{unknown[0]} is no setting of a {model_type} config.{hint}")
     try:
-        model_config = AutoConfig.for_model(model_type, **{**filled, **values})
+        model_config = AutoConfig.for_model(model_type, **{**filled, **values, **settings})
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
         raise ConfigError(f"model.config does not make a {model_type} config: {' '.join(str(error).split())}") from None
     if positions in filled and type(model_config) in MODEL_MAPPING:
@@ -289,14 +348,19 @@ def _check(model_config: "PreTrainedConfig", head: Head) -> None:
         raise ConfigError(f"A {name} model is no {head.name}. Use {head.examples}{instead}.")
 
 
-def check_positions(model: "PreTrainedModel", block_size: int) -> None:
-    """Raises ConfigError if a model has fewer positions than block_size."""
+def positions_of(model: "PreTrainedModel") -> int | None:
+    """Tokens that a model has positions for, both sides of an encoder-decoder; None: it counts without a table."""
     if model.config.model_type == "encoder-decoder":
         joined: Any = model
-        check_positions(joined.encoder, block_size)
-        return check_positions(joined.decoder, block_size)
+        sides = [positions_of(side) for side in (joined.encoder, joined.decoder)]
+        return min((side for side in sides if side is not None), default=None)
     positions = getattr(model.config, "max_position_embeddings", None)
-    room = None if positions is None else positions - position_offset(model)
+    return None if positions is None else positions - position_offset(model)
+
+
+def check_positions(model: "PreTrainedModel", block_size: int) -> None:
+    """Raises ConfigError if a model has fewer positions than block_size."""
+    room = positions_of(model)
     if room is not None and room < block_size:
         raise ConfigError(
             f"data.block_size is {block_size}, but the model has {room} positions. "

@@ -8,6 +8,7 @@ from pipelines.hub import load_pretrained
 from pipelines.models.attention_check import PROBE_TOLERANCE
 from pipelines.models.build import build_model, check_positions, with_attention
 from pipelines.models.vocabulary import resize_embeddings
+from pipelines.pretrained import checkpoint_of
 from pipelines.run import say
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def join(
     from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, EncoderDecoderModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    name, decoder_name = str(config.name), str(config.decoder_name)
+    name = checkpoint_of("model.name", str(config.name)).name
+    decoder_name = checkpoint_of("model.decoder_name", str(config.decoder_name)).name
     _check_same_tokens(name, decoder_name, tokenizer, new_tokens)
     encoder_config = _encoder_config("model.name", name, config.revision)
     decoder_config = _encoder_config("model.decoder_name", decoder_name, None)

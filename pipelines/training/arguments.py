@@ -23,7 +23,7 @@ _PLANNED = {
     "bf16",
     "optim",
 }
-OWN_FIELDS = {"max_loss_spike", "extra"}
+OWN_FIELDS = {"max_loss_spike", "max_tokens_per_batch", "extra"}
 
 
 def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path, has_gpu: bool) -> "TrainingArguments":

@@ -40,6 +40,16 @@ class Account:
     """Losses of the last SPIKE_WINDOW steps, which the guard holds a loss against."""
 
 
+def parts_of(batch: Any) -> list[Any]:
+    """The parts of a micro-batch that are computed one after the other: itself, unless its collator has cut it."""
+    return batch if isinstance(batch, list) else [batch]
+
+
+def positions_of(part: Any) -> int:
+    """Token positions of a batch, padding included."""
+    return sum(part[name].numel() for name in POSITIONS if name in part)
+
+
 class Objective(Protocol):
     """What a head is trained for: summed loss and number of supervised items of a batch."""
 
@@ -122,8 +132,9 @@ class ExactTrainer(Trainer):
         """The micro-batches of one optimizer step, and the supervised items in all of them on all processes."""
         self._step_started = time.perf_counter()
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        count = sum((self.objective.count(batch) for batch in batches), torch.zeros((), dtype=torch.int64))
-        positions = sum(batch[name].numel() for batch in batches for name in POSITIONS if name in batch)
+        parts = [part for batch in batches for part in parts_of(batch)]
+        count = sum((self.objective.count(part) for part in parts), torch.zeros((), dtype=torch.int64))
+        positions = sum(map(positions_of, parts))
         # The wish to stop travels with the count, so that all processes stop after the same step.
         facts = torch.tensor([int(count), positions, int(self.should_stop())], device=device)
         if self.args.world_size > 1:
@@ -132,6 +143,17 @@ class ExactTrainer(Trainer):
         self.stop_requested = bool(facts[2])
         self._step_loss = torch.zeros((), device=device)
         return batches, facts[0]
+
+    def training_step(
+        self, model: Any, inputs: Any, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Forward and backward of a micro-batch, part by part; processes exchange gradients after the last part."""
+        *first, last = parts_of(inputs)
+        total = torch.zeros((), device=self.args.device)
+        for part in first:
+            with self.accelerator.no_sync(model):
+                total += super().training_step(model, part, num_items_in_batch)
+        return total + super().training_step(model, last, num_items_in_batch)
 
     def compute_loss(
         self,
@@ -195,9 +217,9 @@ class ExactTrainer(Trainer):
             self.optimizer = muon_with_adamw(target, self.args, self.get_decay_parameter_names(target))
         return super().create_optimizer(model)
 
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+    def floating_point_ops(self, inputs: Any) -> int:
         """Counted operations of a micro-batch."""
-        return int(self.flops_per_token * sum(inputs[name].numel() for name in POSITIONS if name in inputs))
+        return int(self.flops_per_token * sum(map(positions_of, parts_of(inputs))))
 
     def finish_step(self) -> None:
         """Adds a step to the account."""

