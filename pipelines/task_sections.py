@@ -124,3 +124,44 @@ class TokenClassificationConfig:
 
     unit: Literal["entities", "words", "tokens"] | None = None
     """What is scored: entities (tags such as B-PER), words (tags B, M, E, S), or each tag. Default: by the tags."""
+
+
+@dataclass
+class _TextGenerationConfig:
+    prompt: str | None = None
+    """For decoders: what the model is asked, {text} standing for the source. Default: see docs/finetuning.md."""
+    max_target_length: int = 128
+    """Tokens of a target at most, in training and in writing."""
+    num_beams: int = 1
+    """Beams of the search; 1: greedy."""
+    length_penalty: float = 1.0
+    """With beams: above 1 longer texts are preferred."""
+    no_repeat_ngram_size: int | None = None
+    """Runs of so many tokens are not written twice."""
+    tokenization: Literal["words", "characters"] = "words"
+    """What ROUGE counts: words, as the official script; characters, for Chinese."""
+
+
+@dataclass
+class SummarizationConfig(_TextGenerationConfig):
+    """task: how summaries are asked for and written."""
+
+
+@dataclass
+class TranslationConfig(_TextGenerationConfig):
+    """task: how translations are asked for and written."""
+
+    bleu_tokenize: Literal["13a", "zh", "char", "intl", "none"] = "13a"
+    """sacrebleu's tokenization: 13a for most languages, zh for Chinese."""
+
+
+@dataclass
+class ChatConfig:
+    """task: how a conversation is written."""
+
+    chat_template: str | None = None
+    """chatml, or the path of a Jinja template. Default: the tokenizer's own."""
+    max_new_tokens: int = 128
+    """Tokens of an answer at most, when the model writes for its scores."""
+    tokenization: Literal["words", "characters"] = "words"
+    """What ROUGE counts: words, as the official script; characters, for Chinese."""

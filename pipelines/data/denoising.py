@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipelines.data.framing import document_frame, frame_texts
+from pipelines.data.framing import document_frame, frame_of, frame_texts
 from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.data.tokenizer_training import MASK, sentinels
 from pipelines.errors import ConfigError
@@ -219,10 +219,10 @@ def make_denoising(config: "DenoisingConfig", tokenizer: "PreTrainedTokenizerBas
     Raises:
         ConfigError: the tokenizer lacks the mask token or some sentinels.
     """
-    if _frame(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
+    if frame_of(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
         frame_texts(tokenizer)
         tokenizer.model_max_length = block_size
-    shared = (_density(config), config.mean_noise_span_length, *_frame(tokenizer))
+    shared = (_density(config), config.mean_noise_span_length, *frame_of(tokenizer))
     if config.method == TEXT_INFILLING:
         if tokenizer.mask_token_id is None:
             raise ConfigError(
@@ -257,15 +257,6 @@ def _spans_of(config: "DenoisingConfig", block_size: int) -> int:
     """The most spans that a row of block_size tokens or less can have."""
     denoising = SpanCorruption(_density(config), config.mean_noise_span_length, (), (), sentinel_ids=())
     return int(denoising.counts(np.arange(SHORTEST_TEXT, max(block_size, SHORTEST_TEXT) + 1))[1].max())
-
-
-def _frame(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tokens that a tokenizer puts before and after a text."""
-    encoded = tokenizer("a", return_special_tokens_mask=True)
-    ids, special = encoded["input_ids"], np.array(encoded["special_tokens_mask"], dtype=bool)
-    text = np.flatnonzero(~special)
-    first, last = (int(text[0]), int(text[-1])) if len(text) else (len(ids), len(ids))
-    return tuple(ids[:first]), tuple(ids[last + 1 :])
 
 
 def _composition(total: int, parts: int, generator: np.random.Generator) -> np.ndarray:

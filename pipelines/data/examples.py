@@ -58,6 +58,7 @@ class Examples:
         pad_token_id: fills up a batch.
         counts: what became of rows and tokens, for the receipt.
         info: what decoding needs and no model reads, one for each example; empty if nothing.
+        has_decoder: `labels` are what a decoder of an encoder-decoder writes.
     """
 
     fields: dict[str, Ragged]
@@ -68,6 +69,7 @@ class Examples:
     pad_token_id: int
     counts: dict[str, int]
     info: list[Any]
+    has_decoder: bool = False
 
     def __len__(self) -> int:
         return len(self.row_E)
@@ -85,7 +87,7 @@ class Examples:
     @cached_property
     def lengths_E(self) -> np.ndarray:
         """Positions of each example, those of a decoder among them."""
-        decoder = self.fields["labels"].lengths if "decoder" in self.counts else 0
+        decoder = self.fields["labels"].lengths if self.has_decoder else 0
         return self.fields["input_ids"].lengths + decoder
 
     def block(self, index: int) -> dict[str, np.ndarray]:
@@ -110,7 +112,7 @@ class Examples:
 
     def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
         """What an example is to a model in a run of `rows` that computes batch_size of them at once."""
-        decoder = self.fields["labels"].lengths if "decoder" in self.counts else None
+        decoder = self.fields["labels"].lengths if self.has_decoder else None
         return padded_shape(order, rows, batch_size, self.fields["input_ids"].lengths, decoder)
 
 

@@ -29,3 +29,12 @@ def frame_texts(tokenizer: "PreTrainedTokenizerBase") -> None:
             pair=[names[0], "$A", names[1], "$B", names[1]],
             special_tokens=list(dict(zip(names, (begin, end), strict=True)).items()),
         )
+
+
+def frame_of(tokenizer: "PreTrainedTokenizerBase") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokens that a tokenizer puts before and after a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    text = [place for place, is_special in enumerate(special) if not is_special]
+    first, last = (text[0], text[-1]) if text else (len(ids), len(ids))
+    return tuple(ids[:first]), tuple(ids[last + 1 :])

@@ -54,7 +54,8 @@ class Evaluator:
         if self.task.generates:
             outputs: list[Any] = [None] * len(self.examples)
             for part, batch in self._batches(model):
-                for index, output in zip(part, self.task.write(model, batch, self.loss), strict=True):
+                info = [self.examples.info[index] for index in part]
+                for index, output in zip(part, self.task.write(model, batch, info, self.loss), strict=True):
                     outputs[index] = output
             self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
         return self.predictions

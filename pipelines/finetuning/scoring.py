@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,15 @@ class Evidence:
     baselines: dict[str, list[Prediction]]
 
 
-def weigh(task: Task, evaluator: Evaluator, predictions: list[Prediction], train: Rows, config: Any) -> Evidence:
-    """Scores predictions, with an interval, and the baselines beside them.
+def weigh(
+    task: Task,
+    evaluator: Evaluator,
+    predictions: list[Prediction],
+    train: Rows,
+    config: Any,
+    untuned: list[Prediction] | None = None,
+) -> Evidence:
+    """Scores predictions, with an interval, and the baselines beside them; `untuned` is one of those.
 
     Returns:
         metrics: eval_<metric>, eval_<headline>_ci_low and _ci_high, eval_rows, baseline_<name>_<metric>.
@@ -41,7 +49,8 @@ def weigh(task: Task, evaluator: Evaluator, predictions: list[Prediction], train
     metrics = {f"eval_{name}": value for name, value in scored.metrics.items()}
     metrics |= {f"eval_{scored.headline}_ci_low": low, f"eval_{scored.headline}_ci_high": high, "eval_rows": len(rows)}
     comparisons, baselines = [], {}
-    for name, said in task.baselines(train, rows, config.training.seed) if evaluation.baselines else ():
+    rivals = task.baselines(train, rows, config.training.seed) if evaluation.baselines else ()
+    for name, said in chain([] if untuned is None else [("untuned", untuned)], rivals):
         baselines[name] = said
         beside = evaluator.score(said)
         metrics |= {f"baseline_{name}_{metric}": value for metric, value in beside.metrics.items()}
@@ -53,10 +62,16 @@ def weigh(task: Task, evaluator: Evaluator, predictions: list[Prediction], train
 
 
 def finish_scoring(
-    task: Task, evaluator: Evaluator, predictions: list[Prediction], train: Rows, config: Any, folder: RunFolder
+    task: Task,
+    evaluator: Evaluator,
+    predictions: list[Prediction],
+    train: Rows,
+    config: Any,
+    folder: RunFolder,
+    untuned: list[Prediction] | None,
 ) -> dict[str, float]:
     """Writes analysis.json and predictions.parquet of the final predictions, and returns their figures."""
-    evidence = weigh(task, evaluator, predictions, train, config)
+    evidence = weigh(task, evaluator, predictions, train, config, untuned)
     if config.evaluation.split == "validation":
         task.tune(predictions, evaluator.rows.as_list)  # after scoring: for those who use the model
     rows, scored = evaluator.rows.as_list, evidence.scored

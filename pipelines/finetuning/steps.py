@@ -14,7 +14,7 @@ from pipelines.models.vocabulary import vocabulary_size
 from pipelines.publishing.task_card import write_task_card
 from pipelines.report import finish_run
 from pipelines.run_folder import RunFolder, find_run_folder, report_if_finished
-from pipelines.tasks.task import Task, choose_limit
+from pipelines.tasks.task import Prediction, Task, choose_limit
 from pipelines.training import steps
 from pipelines.training.arguments import training_arguments
 from pipelines.training.lora import add_lora
@@ -36,6 +36,8 @@ class Fitted:
     evaluator: Evaluator
     receipt: dict[str, Any]
     metrics: dict[str, float]
+    untuned: list[Prediction] | None
+    """What a checkpoint that can write says before it is trained."""
 
 
 def finetune(task: Task, config: Any, recipe: str) -> None:
@@ -57,7 +59,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
-        task.use_tokenizer(_tokenizer(task, config, data))
+        task.use_tokenizer(_tokenizer(task, config, data), is_new=config.model.name is None)
     scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
@@ -67,7 +69,9 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     probe = task.collate([fitted.evaluator.examples.block(0)])
     save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
     folder.write_json("receipt.json", fitted.receipt)
-    metrics = fitted.metrics | finish_scoring(task, fitted.evaluator, predictions, data.train, config, folder)
+    metrics = fitted.metrics | finish_scoring(
+        task, fitted.evaluator, predictions, data.train, config, folder, fitted.untuned
+    )
     write_task_card(folder.model, task, fitted.plan.as_dict(), metrics, data.name, data.licence)
     finish_run(folder, metrics)
 
@@ -121,7 +125,13 @@ def fit(
 
     loss = task.loss(model, plan.precision == "bf16")
     batching = (training.per_device_eval_batch_size, training.max_tokens_per_batch)
-    evaluator = Evaluator(task, validation, examples["validation"], loss, *batching)
+    evaluator = final = Evaluator(task, validation, examples["validation"], loss, *batching)
+    if scored is not validation:
+        final = Evaluator(task, scored, task.encode(scored, limit, training=False), loss, *batching)
+    start, untuned = {}, None
+    if task.generates and config.model.name is not None:
+        start = steps.score_start(model, config.model, {"": final})
+        untuned = final.predict(model) if config.evaluation.baselines else None
     trainer = steps.train_model(
         training=training,
         arguments=arguments,
@@ -136,9 +146,8 @@ def fit(
         evaluate_model=evaluator,
     )
     metrics = trainer.evaluate()
-    if scored is not validation:
+    if final is not evaluator:
         task.tune(evaluator.predictions, validation.as_list)
-        evaluator = Evaluator(task, scored, task.encode(scored, limit, training=False), loss, *batching)
-        metrics = evaluator(trainer.model)
+        metrics = final(trainer.model)
     receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
-    return Fitted(trainer, plan, evaluator, receipt, metrics | steps.train_metrics(trainer, plan))
+    return Fitted(trainer, plan, final, receipt, metrics | start | steps.train_metrics(trainer, plan), untuned)

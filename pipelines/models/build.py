@@ -248,25 +248,29 @@ def with_attention(attn_implementation: str, build: Any) -> Any:
         ) from None
 
 
-def _config_from_scratch(
-    config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int, settings: Mapping[str, Any]
-) -> "PreTrainedConfig":
-    import torch
-    from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel
-
+def scratch_values(config: "ModelConfig") -> dict[str, Any]:
+    """The settings that preset or model.config state, model_type among them. May raise ConfigError."""
     if config.preset is not None:
         if config.preset not in PRESETS:
             raise ConfigError(
                 f"model.preset is {config.preset!r}; the presets are {', '.join(PRESETS)}."
                 f"{did_you_mean(config.preset, PRESETS)}"
             )
-        values: dict[str, Any] = dict(PRESETS[config.preset])
-    elif isinstance(config.config, Mapping):
-        values = dict(config.config)
-    elif config.config is not None:
-        values = _read_config_file(Path(config.config))
-    else:
-        raise ConfigError("No model: set model.preset, model.config or model.name.")
+        return dict(PRESETS[config.preset])
+    if isinstance(config.config, Mapping):
+        return dict(config.config)
+    if config.config is not None:
+        return _read_config_file(Path(config.config))
+    raise ConfigError("No model: set model.preset, model.config or model.name.")
+
+
+def _config_from_scratch(
+    config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int, settings: Mapping[str, Any]
+) -> "PreTrainedConfig":
+    import torch
+    from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoConfig, AutoModel
+
+    values = scratch_values(config)
     model_type = values.pop("model_type", None)
     if model_type not in CONFIG_MAPPING:
         hint = did_you_mean(str(model_type), CONFIG_MAPPING.keys()) if model_type else ""

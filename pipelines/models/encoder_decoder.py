@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ConfigError
 from pipelines.hub import load_pretrained
 from pipelines.models.attention_check import PROBE_TOLERANCE
-from pipelines.models.build import build_model, check_positions, with_attention
+from pipelines.models.build import build_model, check_positions, scratch_values, with_attention
 from pipelines.models.vocabulary import resize_embeddings
 from pipelines.pretrained import checkpoint_of
 from pipelines.run import say
@@ -22,7 +22,7 @@ DECODERS = "bert, roberta or electra"  # encoders to which transformers can give
 def build_encoder_decoder(
     config: "Seq2SeqModelConfig",
     tokenizer: "PreTrainedTokenizerBase",
-    block_size: int,
+    block_size: int | None,
     new_tokens: Mapping[int, list[int]] | None = None,
 ) -> "PreTrainedModel":
     """A sequence-to-sequence model with fp32 weights: `build_model`, or `join` if there are two checkpoints.
@@ -51,10 +51,29 @@ def build_encoder_decoder(
     return model
 
 
+def is_encoder_decoder(config: "Seq2SeqModelConfig") -> bool:
+    """Whether a model section names an encoder-decoder, rather than a decoder alone."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if config.decoder_name is not None:
+        return True
+    if config.name is None:
+        model_type = scratch_values(config)["model_type"]
+        return bool(model_type in CONFIG_MAPPING and CONFIG_MAPPING[model_type]().is_encoder_decoder)
+    name, gguf = checkpoint_of("model.name", config.name)
+    loaded = load_pretrained(
+        "config",
+        "model.name",
+        name,
+        lambda offline: AutoConfig.from_pretrained(name, revision=config.revision, local_files_only=offline, **gguf),
+    )
+    return bool(loaded.is_encoder_decoder)
+
+
 def join(
     config: "Seq2SeqModelConfig",
     tokenizer: "PreTrainedTokenizerBase",
-    block_size: int,
+    block_size: int | None,
     new_tokens: Mapping[int, list[int]],
 ) -> "PreTrainedModel":
     """Encoder and decoder from two pretrained encoders (Rothe et al. 2020, section 2), as one EncoderDecoderModel.
@@ -111,7 +130,8 @@ def join(
         missing = sorted(weight for weight in loading["missing_keys"] if not drawn(weight))
         if missing:
             raise ConfigError(f"The checkpoint {one} lacks weights such as {missing[0]!r}. Has it another head?")
-        check_positions(model, block_size)
+        if block_size is not None:
+            check_positions(model, block_size)
         resize_embeddings(model, tokenizer, new_tokens)
         return model, len(loading["missing_keys"])
 

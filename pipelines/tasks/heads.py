@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.packing import IGNORE_INDEX
+from pipelines.training.objectives import cross_entropy
 
 if TYPE_CHECKING:
     import torch
 
+    from pipelines.models.sparse_head import SparseHead
+
 Batch = Mapping[str, "torch.Tensor"]
-NOT_MODEL_INPUTS = ("labels", "start_positions", "end_positions")
+NOT_MODEL_INPUTS = ("labels", "start_positions", "end_positions", "choice_counts")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class HeadLoss:
 
 
 class ClassLoss(HeadLoss):
-    """-ln p(label), in nats: one label for each example (B,), or for each position (B, T). Also for choices."""
+    """-ln p(label), in nats: one label for each example (B,), or for each position (B, T)."""
 
     def count(self, batch: Batch) -> "torch.Tensor":
         """Labels of a batch."""
@@ -69,6 +72,17 @@ class ClassLoss(HeadLoss):
         return torch.nn.functional.cross_entropy(
             logits.flatten(0, -2), labels, ignore_index=IGNORE_INDEX, reduction="sum"
         )
+
+
+class ChoiceLoss(ClassLoss):
+    """-ln p(right choice), in nats, over the choices that an example has (B, C)."""
+
+    def logits(self, model: Any, batch: Batch) -> Any:
+        import torch
+
+        logits_BC = super().logits(model, batch)
+        place_C = torch.arange(logits_BC.shape[1], device=logits_BC.device)
+        return logits_BC.masked_fill(place_C >= batch["choice_counts"][:, None], torch.finfo(torch.float32).min)
 
 
 class MultiLabelLoss(HeadLoss):
@@ -123,3 +137,40 @@ class SpanLoss(HeadLoss):
             for name, side in sides
         ]
         return (losses[0] + losses[1]) / 2
+
+
+@dataclass(frozen=True)
+class TargetLoss:
+    """-ln p(next token) in nats of a decoder at its supervised positions; `labels` (B, T) are already shifted.
+
+    Attributes:
+        bf16: compute the model under bfloat16 autocast; softmax and sums are always fp32.
+        head: computes the vocabulary at the supervised positions alone, which are few beside those of a prompt.
+    """
+
+    bf16: bool
+    head: "SparseHead"
+
+    def inputs(self, batch: Batch) -> dict[str, Any]:
+        """What of a batch the model is given. Padding comes after all labels, where a decoder does not look."""
+        return {"input_ids": batch["input_ids"]}
+
+    def count(self, batch: Batch) -> "torch.Tensor":
+        """Supervised positions of a batch."""
+        return (batch["labels"] != IGNORE_INDEX).sum()
+
+    def logits(self, model: Any, batch: Batch) -> "torch.Tensor":
+        """Logits (M, V) of the M supervised positions, row by row."""
+        import torch
+
+        chosen_BT = batch["labels"] != IGNORE_INDEX
+        with torch.autocast(chosen_BT.device.type, dtype=torch.bfloat16, enabled=self.bf16), self.head.at(chosen_BT):
+            return model(**self.inputs(batch), use_cache=False).logits[0]
+
+    def loss_sum(self, model: Any, batch: Batch) -> "torch.Tensor":
+        """Summed loss of a batch, fp32 scalar with gradient."""
+        return self.loss_of(self.logits(model, batch), batch)
+
+    def loss_of(self, logits: "torch.Tensor", batch: Batch) -> "torch.Tensor":
+        """The same from logits."""
+        return cross_entropy(logits, batch["labels"][batch["labels"] != IGNORE_INDEX]).sum()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pipelines.data.labelled import Problem
 from pipelines.errors import DataError, did_you_mean
@@ -44,8 +44,8 @@ class Labels:
             )
         if len(labels) > max(50, rows // 2):
             raise DataError(
-                f"The training split has {len(labels):,} different labels in {rows:,} rows, e.g. as {labels.names[0]!r}. Is "
-                "Is another column the label? Map it with --data.columns. For numbers to be predicted, set "
+                f"The training split has {len(labels):,} different labels in {rows:,} rows, {labels.names[0]!r} among "
+                "them. Is another column the label? Map it with --data.columns. For numbers to be predicted, set "
                 "--task.problem_type regression."
             )
         return labels
@@ -82,6 +82,6 @@ def _in_order(value: Any) -> tuple[int, str]:
     return (len(word) if word.isdigit() else 100, word)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int]:
     """Whether a value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)

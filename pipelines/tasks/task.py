@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 
 from pipelines.data.examples import Batch, Examples
-from pipelines.data.framing import frame_texts
+from pipelines.data.framing import document_frame, frame_of, frame_texts
 from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.errors import ConfigError, DataError
 from pipelines.models.vocabulary import vocabulary_size
@@ -77,7 +77,7 @@ class Task(ABC):
     generates: ClassVar[bool] = False
     """Whether predictions are written by the model token by token, which is done once, at the end."""
     frames: ClassVar[bool] = True
-    """Whether texts stand between the tokens that begin and end a document, also where the tokenizer adds none."""
+    """Whether texts are to stand between the tokens that begin and end a document."""
     tokenizer: "PreTrainedTokenizerBase"
     known_tokens: int
     """Entries of the tokenizer before the task added its own."""
@@ -113,10 +113,15 @@ class Task(ABC):
         """Tokens that the task needs in a tokenizer, added where they are missing."""
         return []
 
-    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Takes the tokenizer, and adds the tokens that the task needs. May raise ConfigError."""
+    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", is_new: bool) -> None:
+        """Takes the tokenizer, and adds the tokens that the task needs. May raise ConfigError.
+
+        Args:
+            tokenizer: is changed in place.
+            is_new: no model was trained with it yet, so it may be made to frame texts.
+        """
         self.tokenizer, self.known_tokens = tokenizer, vocabulary_size(tokenizer)
-        if self.frames and not tokenizer("")["input_ids"]:
+        if self.frames and is_new and frame_of(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
             frame_texts(tokenizer)
         missing = [token for token in self.special_tokens() if token not in tokenizer.get_vocab()]
         tokenizer.add_tokens(missing, special_tokens=True)
@@ -141,8 +146,8 @@ class Task(ABC):
 
     # ------------------------------------------------------------ predictions and their worth
 
-    def write(self, model: Any, batch: Batch, loss: Loss) -> list[Any]:
-        """What the model writes for each example of a batch, if `generates`."""
+    def write(self, model: Any, batch: Batch, info: Sequence[Any], loss: Any) -> list[Any]:
+        """What the model writes for each example of a batch, if `generates`; `info` is that of the examples."""
         raise NotImplementedError
 
     def outputs(self, logits: Any, batch: Batch) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.examples import Batch, Examples, Ragged, collate
+from pipelines.data.framing import frame_of
 from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.data.packing import IGNORE_INDEX
 from pipelines.errors import ConfigError
@@ -93,7 +94,7 @@ class TokenClassification(Task):
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
         counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
         counts |= {"rows_in_several_windows": 0, "words_without_token": 0}
-        before, after = special_frame(self.tokenizer)
+        before, after = map(list, frame_of(self.tokenizer))
         room = limit.max_length - len(before) - len(after)
         ids: list[list[int]] = []
         labels: list[list[int]] = []
@@ -293,13 +294,6 @@ class TokenClassification(Task):
 
     def settings(self) -> dict[str, Any]:
         return {"unit": self.unit, "label_names": list(self.labels.names)}
-
-
-def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens that a tokenizer puts before and behind a text."""
-    bare, framed = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
-    place = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
-    return framed[:place], framed[place + len(bare) :]
 
 
 def _windows(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:

@@ -101,15 +101,22 @@ class SequenceToSequence:
 
     def loss_sum(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
         """Sum over the labels of -ln p(label), fp32 scalar with gradient."""
-        return cross_entropy(self.logits(model, batch).flatten(0, 1), batch["labels"].flatten()).sum()
+        return self.loss_of(self.logits(model, batch), batch)
 
     def logits(self, model: Any, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
         """Logits (B, T, V) of every decoder position."""
         import torch
 
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
         with torch.autocast(batch["labels"].device.type, dtype=torch.bfloat16, enabled=self.bf16):
-            return model(**inputs, use_cache=False).logits
+            return model(**self.inputs(batch), use_cache=False).logits
+
+    def inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+        """What of a batch the model is given."""
+        return {name: batch[name] for name in ("input_ids", "attention_mask", "decoder_input_ids")}
+
+    def loss_of(self, logits: "torch.Tensor", batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
+        """`loss_sum` from logits."""
+        return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten()).sum()
 
 
 def cross_entropy(logits_NV: "torch.Tensor", labels_N: "torch.Tensor") -> "torch.Tensor":

