@@ -28,19 +28,24 @@ from pipelines.errors import ConfigError, did_you_mean
 ConfigT = TypeVar("ConfigT")
 
 
-def parse_config(config_class: type[ConfigT], recipe: str, argv: list[str] | None = None) -> ConfigT:
+def parse_config(
+    config_class: type[ConfigT], recipe: str, argv: list[str] | None = None, positional: str | None = None
+) -> ConfigT:
     """The resolved config of a recipe.
 
     Args:
         config_class: dataclass whose fields are sections (dataclasses of pipelines/sections.py).
         recipe: path of the recipe script; its stem names the folder of its committed configs.
         argv: command line without the program name; default sys.argv[1:].
+        positional: key that a first argument without a flag is the value of.
 
     Raises:
         ConfigError: unknown, repeated or ill-typed key, unreadable file, or two alternatives at once.
         SystemExit: after --help or --print_config.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if positional is not None and argv and not argv[0].startswith("-"):
+        argv = [f"--{positional}", *argv]
     config_dir = Path(recipe).resolve().parent / "configs" / Path(recipe).stem
     parser, sections = _build_parser(config_class, recipe)
     flags, files = _split_config_files(argv)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.reporting.charts import charts
+from pipelines.reporting.charts import charts, learning_chart
 from pipelines.reporting.ledgers import receipt_sums
-from pipelines.reporting.scores import domain_table, score_table, verdict
-from pipelines.reporting.words import number, probability, quantity, rows_of, visible
+from pipelines.reporting.scores import domain_table, members_table, score_table, task_verdict, verdict
+from pipelines.reporting.words import label_of, number, probability, quantity, rows_of, visible
 from pipelines.run_folder import RunFolder, print_result
 
 
@@ -18,7 +18,8 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
     """Writes report.html of a run folder, whole or not at all.
 
     Args:
-        folder: holds config.yaml, environment.json, plan.json, receipt.json, metrics.jsonl and samples.json; what an
+        folder: holds config.yaml, environment.json, plan.json, receipt.json, metrics.jsonl, samples.json and, for a
+            task, analysis.json; what an
             absent one would tell is left out.
         metrics: final figures: eval_<metric>, baseline_<name>_<metric>, train_<metric>, and any others.
 
@@ -45,7 +46,8 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         lstrip_blocks=True,
     )
     jinja.filters |= {"number": number, "quantity": quantity, "probability": probability, "visible": visible}
-    plan, receipt = read("plan.json"), read("receipt.json")
+    jinja.filters["label"] = label_of
+    plan, receipt, analysis = read("plan.json"), read("receipt.json"), read("analysis.json")
     page = jinja.get_template("template.html").render(
         name=folder.resolve().name,
         date=f"{ended.day} {ended:%B %Y, %H:%M} UTC" if ended else None,
@@ -57,10 +59,13 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         sums=receipt_sums(receipt),
         samples=read("samples.json"),
         metrics=metrics,
-        verdict=verdict(metrics),
+        analysis=analysis,
+        members=members_table(metrics),
+        learning=learning_chart(analysis, metrics),
+        verdict=task_verdict(analysis, metrics) if analysis else verdict(metrics),
         scores=score_table(metrics),
         domains=domain_table(metrics),
-        charts=charts(run.metrics_log(), metrics),
+        charts=charts(run.metrics_log(), metrics, analysis.get("headline")),
         rate=metrics.get("train_tokens_per_second", math.nan) * plan.get("flops_per_token", math.nan),
         rows_of=rows_of,
     )

@@ -21,11 +21,13 @@ class Interrupted(Exception):
     """The run was asked to stop (SIGINT or SIGTERM) and has saved what it had."""
 
 
-def launch(main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe: str) -> None:
-    """Runs a recipe and ends the process with its exit code."""
+def launch(
+    main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe: str, positional: str | None = None
+) -> None:
+    """Runs a recipe and ends the process with its exit code; `positional` as for `parse_config`."""
     _follow_launcher()
     signal.signal(signal.SIGTERM, _interrupt)
-    code = run_recipe(main, config_class, recipe)
+    code = run_recipe(main, config_class, recipe, positional=positional)
     sys.stdout.flush()
     sys.stderr.flush()
     if code:
@@ -34,14 +36,18 @@ def launch(main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe:
 
 
 def run_recipe(
-    main: Callable[[ConfigT], None], config_class: type[ConfigT], recipe: str, argv: list[str] | None = None
+    main: Callable[[ConfigT], None],
+    config_class: type[ConfigT],
+    recipe: str,
+    argv: list[str] | None = None,
+    positional: str | None = None,
 ) -> int:
     """Runs a recipe and returns its exit code, with what went wrong told on standard error of the first process.
 
     0 done; 2 a mistake the user can mend, told in one message; 1 a defect, with its traceback; 130 interrupted.
     """
     try:
-        main(parse_config(config_class, recipe, argv))
+        main(parse_config(config_class, recipe, argv, positional))
     except PlumblineError as error:
         say(f"{type(error).__name__}: {error}")
         return 2

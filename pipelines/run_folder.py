@@ -40,6 +40,7 @@ RESUMABLE_KEYS = {
 # How the names of the figures end that a run prints.
 RESULTS = (
     *("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy"),
+    *("eval_f1", "_f1_micro", "_rougeL", "_chrf", "_exact_match", "_spearmanr"),
     *("_bytes_per_token", "_unknown_rate", "_round_trip_rate"),
 )
 

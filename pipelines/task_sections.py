@@ -1,6 +1,6 @@
 """The typed sections of fine-tuning configs. The docstring under a field is its `--help` text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.sections import SourceConfig, TrainingConfig
@@ -76,6 +76,8 @@ class FinetuningEvaluationConfig:
     """Score only so many rows, evenly spread. Default: all."""
     baselines: bool = True
     """Train and score the baselines of the task on the same rows."""
+    learning_curve: bool = True
+    """Fit the baseline that learns on an eighth, a quarter and half of the training rows too: would more help?"""
     seeds: int = 1
     """Train so many times, with seeds training.seed, training.seed + 1, ...: mean, spread and interval."""
     folds: int | None = None
@@ -165,3 +167,72 @@ class ChatConfig:
     """Tokens of an answer at most, when the model writes for its scores."""
     tokenization: Literal["words", "characters"] = "words"
     """What ROUGE counts: words, as the official script; characters, for Chinese."""
+
+
+@dataclass
+class MultipleChoiceConfig:
+    """task: nothing to set."""
+
+
+@dataclass
+class SavedModelConfig:
+    """model: a trained model; the first argument without a flag names it too."""
+
+    name: str | None = None
+    """Run folder, model folder, Hub id, or package://..."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub model."""
+
+
+@dataclass
+class PredictionConfig:
+    """predict: rows in, predictions out."""
+
+    input: str = "-"
+    """File of rows (json lines, csv, tsv, parquet, ...), or -: standard input, json lines or one text a line."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Column -> role, such as '{review: text}'. A column is never guessed."""
+    output: str | None = None
+    """File that json lines are written to. Default: standard output."""
+    batch_size: int = 32
+    """Rows computed at once. Changes no figure."""
+    max_tokens_per_batch: int | None = 8192
+    """Positions computed at once."""
+    threads: int | None = None
+    """CPU threads. Default: all cores."""
+
+
+@dataclass
+class GenerationConfig:
+    """generate: what a model is asked to write, and how; names of transformers.GenerationConfig."""
+
+    prompt: str | None = None
+    """What to go on from, or to ask. Default: a dialogue in the terminal."""
+    input: str | None = None
+    """File of prompts: json lines with prompt or messages, or one prompt a line; - for standard input."""
+    output: str | None = None
+    """File that json lines are written to, for prompts of a file. Default: standard output."""
+    system: str | None = None
+    """System message of a chat."""
+    chat: bool | None = None
+    """Put prompts into the tokenizer's chat template. Default: if it has one."""
+    max_new_tokens: int = 256
+    """Tokens that are written at most."""
+    do_sample: bool = True
+    """Draw tokens at random; false: always the likeliest."""
+    temperature: float = 0.8
+    """Divides the logits before drawing."""
+    top_p: float = 0.95
+    """Draw from the likeliest tokens that make up this probability."""
+    top_k: int | None = None
+    """Draw from so many of the likeliest tokens."""
+    num_beams: int = 1
+    """Beams of the search, without sampling."""
+    repetition_penalty: float = 1.0
+    """Above 1: tokens that were written already become less likely."""
+    seed: int = 42
+    """Of the random draws."""
+    batch_size: int = 8
+    """Prompts of a file written at once."""
+    threads: int | None = None
+    """CPU threads. Default: all cores."""

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from pipelines.run import launch
 from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
-from pipelines.task_sections import FinetuningConfig, FinetuningEvaluationConfig, LabelledDataConfig, LoraConfig
+from pipelines.task_sections import (
+    FinetuningConfig,
+    FinetuningEvaluationConfig,
+    LabelledDataConfig,
+    LoraConfig,
+    MultipleChoiceConfig,
+)
 
 
 @dataclass
@@ -18,6 +24,7 @@ class Config:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    task: MultipleChoiceConfig = field(default_factory=MultipleChoiceConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
 
@@ -26,7 +33,7 @@ def main(config: Config) -> None:
     from pipelines.finetuning.steps import finetune
     from pipelines.tasks.multiple_choice import MultipleChoice
 
-    finetune(MultipleChoice(), config, __file__)
+    finetune(MultipleChoice(config.task), config, __file__)
 
 
 if __name__ == "__main__":

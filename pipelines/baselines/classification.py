@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipelines.baselines.features import TextFeatures, Texts
+from pipelines.baselines.features import Text, TextFeatures
 from pipelines.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -44,7 +44,7 @@ class TfidfClassifier:
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
-    def fit(self, texts: Texts, labels_N: ArrayLike) -> "TfidfClassifier":
+    def fit(self, texts: Sequence[Text], labels_N: ArrayLike) -> "TfidfClassifier":
         """Fits texts, or pairs of texts, to labels.
 
         Args:
@@ -60,8 +60,8 @@ class TfidfClassifier:
         kept = _spread(len(texts))
         self.single_label = np.ndim(labels_N) == 1
         labels_NC = _one_hot(labels_N, self.classes)[kept]
-        self.features = TextFeatures().fit([texts[row] for row in kept])
-        features = self.features.transform([texts[row] for row in kept])
+        self.features = TextFeatures()
+        features = self.features.fit_transform([texts[row] for row in kept])
         self.shares_C = labels_NC.mean(axis=0)
         self.models = {}
         for column in np.flatnonzero((self.shares_C > 0) & (self.shares_C < 1)):
@@ -73,7 +73,7 @@ class TfidfClassifier:
                 self.models[column] = model.fit(features, labels_NC[:, column])
         return self
 
-    def predict_proba(self, texts: Texts) -> FloatArray:
+    def predict_proba(self, texts: Sequence[Text]) -> FloatArray:
         """Probability of each class, (N, C); a class that no training row or each of them has keeps its share."""
         if not len(texts):
             return np.zeros((0, self.classes))
@@ -91,7 +91,7 @@ class TfidfClassifier:
 class TfidfRegressor:
     """Ridge regression on the same features."""
 
-    def fit(self, texts: Texts, labels_N: ArrayLike) -> "TfidfRegressor":
+    def fit(self, texts: Sequence[Text], labels_N: ArrayLike) -> "TfidfRegressor":
         """Fits texts, or pairs of texts, to numbers.
 
         Raises:
@@ -100,13 +100,13 @@ class TfidfRegressor:
         from sklearn.linear_model import Ridge
 
         kept = _spread(len(texts))
-        self.features = TextFeatures().fit([texts[row] for row in kept])
-        features = self.features.transform([texts[row] for row in kept])
+        self.features = TextFeatures()
+        features = self.features.fit_transform([texts[row] for row in kept])
         self.model = Ridge(alpha=1 / C_PAIRS if self.features.pairs else 1 / C_TEXTS, solver="sparse_cg", tol=1e-5)
         self.model.fit(features, np.asarray(labels_N, np.float64)[kept])
         return self
 
-    def predict(self, texts: Texts) -> FloatArray:
+    def predict(self, texts: Sequence[Text]) -> FloatArray:
         """The number of each row, (N,)."""
         return self.model.predict(self.features.transform(texts)) if len(texts) else np.zeros(0)
 

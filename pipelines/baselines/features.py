@@ -6,26 +6,26 @@ the second, and of what one has and the other has not, and how much the two shar
 Shape legend: N rows, T terms, O figures of overlap.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from pipelines.baselines.segmentation import WORD, words
 from pipelines.errors import DataError
 
-Texts = Sequence[str] | Sequence[tuple[str, str]]
+Text = str | tuple[str, str]
 
-MANY_ROWS = 1_000  # from here on, a term counts if two rows have it
-CHARACTERS = 20_000_000  # of the training rows that runs of characters are taken from: a minute's work
+MANY_TEXTS = 1_000  # from here on, a run of characters counts if two texts have it
+CHARACTERS = 5_000_000  # of the training texts that runs are taken from, as many of each text: up to a minute's work
 
 
 class TextFeatures:
     """Features of texts, or of pairs of texts; the weights of terms are learned from the training rows."""
 
-    def fit(self, texts: Texts) -> "TextFeatures":
-        """Learns terms and their weights.
+    def fit_transform(self, rows: Sequence[Text]) -> Any:
+        """Learns terms and their weights; the features of the training rows, CSR (N, T).
 
         Raises:
             DataError: no text has a word.
@@ -33,54 +33,69 @@ class TextFeatures:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.preprocessing import StandardScaler
 
-        self.pairs = bool(texts) and not isinstance(texts[0], str)
-        flat = list(dict.fromkeys(chain.from_iterable(texts))) if self.pairs else list(texts)
-        if not any(text.strip() for text in flat):
-            raise DataError(f"A text baseline needs training texts with words, found {len(texts):,} empty rows.")
-        settings = {"sublinear_tf": True, "dtype": np.float32, "min_df": 2 if len(flat) >= MANY_ROWS else 1}
-        self.longest = max(CHARACTERS // len(flat), 1)
-        self.words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), **settings).fit(flat)
-        self.characters = TfidfVectorizer(analyzer="char", ngram_range=(1, 5), **settings).fit(self._cut(flat))
-        self.idf = dict(zip(self.words.get_feature_names_out(), self.words.idf_.tolist(), strict=True))
-        if self.pairs:
-            self.scaler = StandardScaler().fit(self.overlaps(texts))
-        return self
+        self.pairs = len(rows) > 0 and not isinstance(rows[0], str)
+        texts = list(dict.fromkeys(chain.from_iterable(rows))) if self.pairs else cast(list[str], rows)
+        if not any(text.strip() for text in texts):
+            raise DataError(f"A text baseline needs training texts with words, found {len(rows):,} empty rows.")
+        self.longest = max(CHARACTERS // len(texts), 1)
+        settings = {"sublinear_tf": True, "dtype": np.float32}
+        self.words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), **settings)
+        self.characters = TfidfVectorizer(
+            analyzer="char",
+            ngram_range=(min(2, max(map(len, texts))), 5),
+            min_df=2 if len(texts) >= MANY_TEXTS else 1,
+            **settings,
+        )
+        if not self.pairs:
+            return self._both(texts, "fit_transform")
+        self.words.fit(texts)
+        self.characters.fit(self._cut(texts))
+        self.scaler = StandardScaler()
+        return self._of_pairs(rows, self.scaler.fit_transform)
 
-    def transform(self, texts: Texts) -> Any:
+    def transform(self, rows: Sequence[Text]) -> Any:
         """The features of each row, CSR (N, T)."""
+        if self.pairs:
+            return self._of_pairs(rows, self.scaler.transform)
+        return self._both(cast(Sequence[str], rows), "transform")
+
+    def _both(self, texts: Sequence[str], method: str) -> Any:
         from scipy import sparse
 
-        if not self.pairs:
-            return sparse.hstack([self.words.transform(texts), self.characters.transform(self._cut(texts))], "csr")
-        first_NT, second_NT = (self.words.transform([pair[side] for pair in texts]) for side in (0, 1))
-        overlaps_NO = sparse.csr_matrix(self.scaler.transform(self.overlaps(texts)))
+        of_words = getattr(self.words, method)(texts)
+        return sparse.hstack([of_words, getattr(self.characters, method)(self._cut(texts))], "csr")
+
+    def _of_pairs(self, rows: Sequence[Text], scale: Callable[[np.ndarray], np.ndarray]) -> Any:
+        from scipy import sparse
+
+        first, second = ([row[side] for row in rows] for side in (0, 1))
+        first_NT, second_NT = self.words.transform(first), self.words.transform(second)
+        cosines = [_cosines(first_NT, second_NT)]
+        cosines += [_cosines(*(self.characters.transform(self._cut(side)) for side in (first, second)))]
+        shared = [self._shared(*pair) for pair in zip(first, second, strict=True)]
+        overlaps_NO = sparse.csr_matrix(scale(np.column_stack([*cosines, shared])))
         return sparse.hstack([first_NT, second_NT, abs(first_NT - second_NT), overlaps_NO], "csr")
 
-    def overlaps(self, pairs: Texts) -> np.ndarray:
-        """How much the two texts of each pair share, (N, O): cosines by words and by runs of characters, the share of
-
-        their words (distinct, plain and weighted by idf) that both have, of the first's, the second's and all, and
-        their lengths.
-        """
-        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
-        first, second = [self.characters.transform(self._cut(side)) for side in sides]
-        cosines = [np.asarray(first.multiply(second).sum(axis=1)).ravel()]
-        first, second = [self.words.transform(side) for side in sides]
-        cosines += [np.asarray(first.multiply(second).sum(axis=1)).ravel()]
-        return np.column_stack([*cosines, [self._shared(*pair) for pair in pairs]])
-
     def _shared(self, first: str, second: str) -> list[float]:
+        """Distinct words that both have, as a share of the first's, the second's and all; the same weighted by idf; and
+        the log numbers of words and their difference.
+        """
         one, other = set(words(first.lower())), set(words(second.lower()))
         shares = []
         for size in (len, self._weight):
-            both = size(one & other)
-            shares += [both / (size(whole) or 1) for whole in (one, other, one | other)]
+            shares += [size(one & other) / (size(whole) or 1) for whole in (one, other, one | other)]
         lengths = [np.log1p(len(one)), np.log1p(len(other))]
         return [*shares, *lengths, abs(lengths[0] - lengths[1])]
 
     def _weight(self, distinct: set[str]) -> float:
-        unseen = float(self.words.idf_.max())
-        return sum(self.idf.get(word, unseen) for word in distinct)
+        """Sum of idf; a word never seen weighs as much as the rarest."""
+        idf, places = self.words.idf_, self.words.vocabulary_
+        rarest = idf.max()
+        return float(sum(idf[places[word]] if word in places else rarest for word in distinct))
 
     def _cut(self, texts: Sequence[str]) -> list[str]:
         return [text[: self.longest] for text in texts]
+
+
+def _cosines(first_NT: Any, second_NT: Any) -> np.ndarray:
+    return np.asarray(first_NT.multiply(second_NT).sum(axis=1)).ravel()

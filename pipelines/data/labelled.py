@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from pipelines.data.card_schema import SPLITS
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import RoleColumns
+from pipelines.data.files import SourceFile
 from pipelines.data.loading import check_stated_rows
 from pipelines.data.sources import Source, open_source
 from pipelines.data.tables import Table, hub_table, read_table
@@ -167,7 +168,9 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
         read[split], receipt[split] = _checked(split, rows, rules, config.invalid_rows)
     receipt["validation_split"] = None
     if "validation" not in read:
-        read |= _draw(read["train"], rules, config, receipt)
+        drawn = None if source.chosen is None else source.chosen.drawn
+        share, seed = (config.validation_share, config.split_seed) if drawn is None else (drawn.share, drawn.seed)
+        read |= _draw(read["train"], rules, share, seed, receipt)
     if config.max_train_rows is not None and len(read["train"]) > config.max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - config.max_train_rows
         read["train"] = Rows(read["train"].table.slice(0, config.max_train_rows))
@@ -186,32 +189,59 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
 
 def _read(source: Source, split: str, roles: RoleColumns) -> tuple[Rows, tuple[str, ...] | None]:
     """The rows of a split by role, and the names of its labels, if card or file state them."""
+    found = source.splits[split]
+    names: dict[str, tuple[str, ...]] = {}
+    if isinstance(found, list):
+        rows = read_files(found, roles, names)
+    else:
+        shown = f"The Hub dataset {source.name}, split {split}"
+        rows = Rows(_by_role(lambda choose: hub_table(found, choose, shown), roles, shown, names))
+    stated = {} if source.chosen is None else source.chosen.label_names
+    labelled = [column for column, role in roles.mapping.items() if role in ("label", "tags")] or ["label", "tags"]
+    return rows, next((known[column] for known in (stated, names) for column in labelled if column in known), None)
+
+
+def read_files(
+    files: Sequence[SourceFile], roles: RoleColumns, label_names: dict[str, tuple[str, ...]] | None = None
+) -> Rows:
+    """The rows of files by role; the names of labels that the files state are added to `label_names`.
+
+    Raises:
+        CardError, DataError: a file cannot be read, lacks a column, or has other types than the one before.
+    """
     import pyarrow as pa
 
-    found = source.splits[split]
-    tables: list[pa.Table] = []
-    names: tuple[str, ...] | None = None
-    for part in found if isinstance(found, list) else [found]:
-        by_role: dict[str, list[str]] = {}
-        shown = part.shown if isinstance(found, list) else f"The Hub dataset {source.name}, split {split}"
+    names: dict[str, tuple[str, ...]] = {} if label_names is None else label_names
+    tables = []
+    for file in files:
 
-        def choose(columns: Sequence[str], shown: str, by_role: dict[str, list[str]] = by_role) -> list[str]:
-            by_role.update(roles.find(columns, shown))
-            return [path for paths in by_role.values() for path in paths]
+        def read(choose: Any, file: SourceFile = file) -> Table:
+            return read_table(file, choose)
 
-        table: Table = read_table(part, choose) if isinstance(found, list) else hub_table(part, choose, shown)
-        for column in (path for role in ("label", "tags") for path in by_role.get(role, [])):
-            stated = {} if source.chosen is None else source.chosen.label_names
-            names = names or stated.get(column) or table.label_names.get(column)
-        columns = {role: _column(table.columns, paths, shown) for role, paths in by_role.items()}
-        columns[FILE] = pa.array([shown] * table.columns.num_rows, pa.string()).dictionary_encode()
-        columns[NUMBER] = pa.array(range(1, table.columns.num_rows + 1), pa.int64())
-        tables.append(pa.table(columns))
+        tables.append(_by_role(read, roles, file.shown, names))
     try:
-        whole = pa.concat_tables(tables, promote_options="permissive")
+        return Rows(pa.concat_tables(tables, promote_options="permissive"))
     except pa.ArrowException as error:
-        raise DataError(f"The files of {split} have different types: {' '.join(str(error).split())}") from None
-    return Rows(whole), names
+        shown = ", ".join(file.shown for file in files)
+        raise DataError(f"The files {shown} have different types: {' '.join(str(error).split())}") from None
+
+
+def _by_role(read: Any, roles: RoleColumns, shown: str, names: dict[str, tuple[str, ...]]) -> "pa.Table":
+    """A file's columns by role, with the place of each row."""
+    import pyarrow as pa
+
+    by_role: dict[str, list[str]] = {}
+
+    def choose(columns: Sequence[str], shown: str) -> list[str]:
+        by_role.update(roles.find(columns, shown))
+        return [path for paths in by_role.values() for path in paths]
+
+    table: Table = read(choose)
+    names.update(table.label_names)
+    columns = {role: _column(table.columns, paths, shown) for role, paths in by_role.items()}
+    columns[FILE] = pa.array([shown] * table.columns.num_rows, pa.string()).dictionary_encode()
+    columns[NUMBER] = pa.array(range(1, table.columns.num_rows + 1), pa.int64())
+    return pa.table(columns)
 
 
 def _column(table: "pa.Table", paths: list[str], shown: str) -> Any:
@@ -267,16 +297,13 @@ def _checked(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tupl
     return kept, {"rows_read": len(rows), "rows_dropped": dict(dropped)}
 
 
-def _draw(train: Rows, rules: RowRules, config: LabelledDataConfig, receipt: dict[str, Any]) -> dict[str, Rows]:
+def _draw(train: Rows, rules: RowRules, share: float, seed: int, receipt: dict[str, Any]) -> dict[str, Rows]:
     """Train and validation: the groups with the lowest seeded hash go to validation."""
     import numpy as np
     import xxhash
 
     hashes = np.array(
-        [
-            xxhash.xxh3_64_intdigest(rules.group_key(row).encode("utf-8", "surrogatepass"), config.split_seed)
-            for row in train
-        ],
+        [xxhash.xxh3_64_intdigest(rules.group_key(row).encode("utf-8", "surrogatepass"), seed) for row in train],
         dtype=np.uint64,
     )
     distinct = np.unique(hashes)
@@ -285,11 +312,11 @@ def _draw(train: Rows, rules: RowRules, config: LabelledDataConfig, receipt: dic
             f"The training data has {len(train):,} row(s) of {len(distinct)} group(s), so no validation rows can be "
             "drawn from it: rows with the same text stay together. Give more rows, or --data.files.validation."
         )
-    held_out = hashes <= distinct[max(1, int(config.validation_share * len(distinct))) - 1]
+    held_out = hashes <= distinct[max(1, int(share * len(distinct))) - 1]
     moved = int(held_out.sum())
     receipt["train"]["moved_to_validation"] = moved
     receipt["validation"] = {"rows_read": 0, "rows_dropped": {}, "moved_from_train": moved}
-    receipt["validation_split"] = {"method": "hash", "share": config.validation_share, "seed": config.split_seed}
+    receipt["validation_split"] = {"method": "hash", "share": share, "seed": seed}
     return {
         "train": train.take(np.flatnonzero(~held_out).tolist()),
         "validation": train.take(np.flatnonzero(held_out).tolist()),

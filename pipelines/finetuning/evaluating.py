@@ -50,12 +50,18 @@ class Evaluator:
         }
 
     def predict(self, model: Any) -> list[Prediction]:
-        """What a model says of each row: the predictions of the last evaluation, or what the model writes now."""
+        """What a model says of each row: as the last evaluation found it, or what it says or writes now."""
+        outputs: list[Any] = [None] * len(self.examples)
         if self.task.generates:
-            outputs: list[Any] = [None] * len(self.examples)
             for part, batch in self._batches(model):
                 info = [self.examples.info[index] for index in part]
                 for index, output in zip(part, self.task.write(model, batch, info, self.loss), strict=True):
+                    outputs[index] = output
+            self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
+        elif not self.predictions:
+            for part, batch in self._batches(model):
+                found = self.task.outputs(self.loss.logits(model, batch), batch)
+                for index, output in zip(part, found, strict=True):
                     outputs[index] = output
             self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
         return self.predictions

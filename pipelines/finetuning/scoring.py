@@ -1,7 +1,7 @@
 """What predictions are worth: intervals, baselines on the same rows, and where the model errs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,8 +16,6 @@ from pipelines.run import say
 from pipelines.run_folder import RunFolder
 from pipelines.tasks.task import Prediction, Scored, Task
 
-LEARNING_SHARES = (0.125, 0.25, 0.5, 1.0)  # of the training rows, for the baseline's learning curve
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -26,7 +24,12 @@ class Evidence:
     scored: Scored
     metrics: dict[str, float]
     comparisons: list[Comparison]
-    baselines: dict[str, list[Prediction]]
+    learning_curve: list[dict[str, float]]
+    """Headline of the baseline that learns, by training rows."""
+
+
+LEARNING_SHARES = (1 / 8, 1 / 4, 1 / 2)
+SMALLEST_PART = 20  # rows
 
 
 def weigh(
@@ -36,6 +39,7 @@ def weigh(
     train: Rows,
     config: Any,
     untuned: list[Prediction] | None = None,
+    with_baselines: bool = True,
 ) -> Evidence:
     """Scores predictions, with an interval, and the baselines beside them; `untuned` is one of those.
 
@@ -48,30 +52,45 @@ def weigh(
     low, high = interval(scored.statistic, resamples)
     metrics = {f"eval_{name}": value for name, value in scored.metrics.items()}
     metrics |= {f"eval_{scored.headline}_ci_low": low, f"eval_{scored.headline}_ci_high": high, "eval_rows": len(rows)}
-    comparisons, baselines = [], {}
-    rivals = task.baselines(train, rows, config.training.seed) if evaluation.baselines else ()
+    comparisons, curve = [], []
+    wanted = with_baselines and evaluation.baselines
+    rivals = task.baselines(train, rows, config.training.seed) if wanted else ()
     for name, said in chain([] if untuned is None else [("untuned", untuned)], rivals):
-        baselines[name] = said
         beside = evaluator.score(said)
         metrics |= {f"baseline_{name}_{metric}": value for metric, value in beside.metrics.items()}
         correct = None if scored.correct_R is None or beside.correct_R is None else (scored.correct_R, beside.correct_R)
         comparison = compare(name, scored.headline, scored.statistic, beside.statistic, correct, len(rows), resamples)
         comparisons.append(comparison)
         say(comparison.sentence())
-    return Evidence(scored, metrics, comparisons, baselines)
+        if name == task.learned_baseline and evaluation.learning_curve:
+            curve = [*_learning_curve(task, evaluator, train, config.training.seed)]
+            curve.append({"rows": len(train), "score": beside.metrics[scored.headline]})
+    return Evidence(scored, metrics, comparisons, curve)
 
 
-def finish_scoring(
+def _learning_curve(task: Task, evaluator: Evaluator, train: Rows, seed: int) -> Iterator[dict[str, float]]:
+    """The baseline that learns, fitted on shares of the training rows, drawn at random; shares too small are left out."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    for share in LEARNING_SHARES:
+        part = train.take(np.sort(order[: int(share * len(train))]).tolist())
+        if len(part) < SMALLEST_PART or len({task.stratum(row) for row in part}) != len(
+            {task.stratum(row) for row in train}
+        ):
+            continue
+        found = dict(task.baselines(part, evaluator.rows.as_list, seed))
+        scored = evaluator.score(found[str(task.learned_baseline)])
+        yield {"rows": len(part), "score": scored.metrics[scored.headline]}
+
+
+def write_evidence(
     task: Task,
     evaluator: Evaluator,
     predictions: list[Prediction],
-    train: Rows,
+    evidence: Evidence,
     config: Any,
     folder: RunFolder,
-    untuned: list[Prediction] | None,
-) -> dict[str, float]:
-    """Writes analysis.json and predictions.parquet of the final predictions, and returns their figures."""
-    evidence = weigh(task, evaluator, predictions, train, config, untuned)
+) -> None:
+    """Writes analysis.json and predictions.parquet of the final predictions."""
     if config.evaluation.split == "validation":
         task.tune(predictions, evaluator.rows.as_list)  # after scoring: for those who use the model
     rows, scored = evaluator.rows.as_list, evidence.scored
@@ -87,13 +106,13 @@ def finish_scoring(
             "split": config.evaluation.split,
             "headline": scored.headline,
             "comparisons": [one.as_dict() for one in evidence.comparisons],
+            "learning_curve": evidence.learning_curve,
             "slices": analysis.slices(lengths_R, [task.slices(row) for row in rows], scored.statistic),
             "errors": errors,
             **task.analysis(predictions, rows),
         },
     )
     write_predictions(task, rows, predictions, scored, folder)
-    return evidence.metrics
 
 
 def write_predictions(

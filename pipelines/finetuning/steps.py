@@ -1,5 +1,6 @@
 """Fine-tuning a model for a task: the one path that all recipes/finetune_*.py share."""
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +9,14 @@ from pipelines.data.labelled import LabelledData, Rows, load_labelled
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.finetuning.evaluating import Evaluator, spread_rows
-from pipelines.finetuning.scoring import finish_scoring
+from pipelines.finetuning.members import Member, run_members
+from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
 from pipelines.publishing.task_card import write_task_card
 from pipelines.report import finish_run
 from pipelines.run_folder import RunFolder, find_run_folder, report_if_finished
+from pipelines.tasks.saved import write_task
 from pipelines.tasks.task import Prediction, Task, choose_limit
 from pipelines.training import steps
 from pipelines.training.arguments import training_arguments
@@ -63,17 +66,31 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
-    if not state.is_main_process:
-        return
+    metrics = fitted.metrics
+    if state.is_main_process:
+        evidence = weigh(task, fitted.evaluator, predictions, data.train, config, fitted.untuned)
+        metrics |= evidence.metrics
+        write_evidence(task, fitted.evaluator, predictions, evidence, config, folder)
+        probe = task.collate([fitted.evaluator.examples.block(0)])
+        save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
+        write_task(folder.model, task, fitted.plan.block_size)
+        folder.write_json("receipt.json", fitted.receipt)
 
-    probe = task.collate([fitted.evaluator.examples.block(0)])
-    save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
-    folder.write_json("receipt.json", fitted.receipt)
-    metrics = fitted.metrics | finish_scoring(
-        task, fitted.evaluator, predictions, data.train, config, folder, fitted.untuned
-    )
-    write_task_card(folder.model, task, fitted.plan.as_dict(), metrics, data.name, data.licence)
-    finish_run(folder, metrics)
+    def fit_member(member: Member, inside: RunFolder, changed: Any) -> dict[str, float]:
+        one = fit(task, changed, inside, member.train, member.validation, member.scored, state, data)
+        said = one.evaluator.predict(one.trainer.model)
+        if not state.is_main_process:
+            return {}
+        return (
+            one.metrics
+            | weigh(task, one.evaluator, said, member.train, changed, with_baselines=member.kind == "folds").metrics
+        )
+
+    metrics |= run_members(task, config, folder, data, scored, metrics, fit_member, state)
+    if state.is_main_process:
+        plan, split, base = fitted.plan.as_dict(), config.evaluation.split, config.model.name
+        write_task_card(folder.model, task.key, plan, metrics, split, data.name, data.licence, base)
+        finish_run(folder, metrics)
 
 
 def _tokenizer(task: Task, config: Any, data: LabelledData) -> Any:
@@ -107,7 +124,10 @@ def fit(
         data: for the receipt and its hashes.
     """
     training = config.training
+    task.threshold = None
     model = task.build(config.model, None if config.model.name else config.data.max_length or 512)
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        task.tokenizer.model_input_names = ["input_ids", "attention_mask"]  # what it gives, the model must take
     limit = choose_limit(task, config.data.max_length, config.data.overlength, positions_of(model))
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
     model = add_lora(model, config.lora, config.model.name is not None, list(added))

@@ -15,12 +15,22 @@ TRAINING_CURVES = ("learning_rate", "grad_norm", "tokens_per_second")
 COLOURS = {"ink": "#000001", "muted": "#000002", "line": "#000003", "first": "#000004", "second": "#000005"}
 
 
-def charts(events: list[dict[str, Any]], metrics: dict[str, float]) -> list[dict[str, Any]]:
-    """The curves of a run: title, unit, alt (what is to be seen, in words), svg, and whether it is a small one."""
+def charts(
+    events: list[dict[str, Any]], metrics: dict[str, float], headline: str | None = None
+) -> list[dict[str, Any]]:
+    """The curves of a run: title, unit, alt (what is to be seen, in words), svg, and whether it is a small one.
+
+    Args:
+        events: lines of metrics.jsonl.
+        metrics: final figures, whose baselines are drawn across.
+        headline: the one score that is drawn besides the loss; None: all.
+    """
     evaluated = dict.fromkeys(name for event in events for name in event if name.startswith("eval_"))
     scores = [name.removeprefix("eval_") for name in evaluated]
     panels = {"loss": {"training": "loss", "evaluation": "eval_loss"}}
-    panels |= {name: {"evaluation": f"eval_{name}"} for name in scores if name not in ("loss", "perplexity", *COUNTS)}
+    drawn_scores = [name for name in scores if name not in ("loss", "perplexity", *COUNTS)]
+    drawn_scores = drawn_scores if headline is None else [name for name in drawn_scores if name == headline]
+    panels |= {name: {"evaluation": f"eval_{name}"} for name in drawn_scores}
     panels |= {name: {"training": name} for name in TRAINING_CURVES}
     drawn = []
     for key, sources in panels.items():
@@ -41,12 +51,31 @@ def charts(events: list[dict[str, Any]], metrics: dict[str, float]) -> list[dict
     return drawn
 
 
+def learning_chart(analysis: dict[str, Any], metrics: dict[str, float]) -> dict[str, Any] | None:
+    """How the baseline that learns gets better with training rows, with this run's score beside; None: not measured."""
+    points = [(int(one["rows"]), one["score"]) for one in analysis.get("learning_curve", [])]
+    if len(points) < 2:
+        return None
+    name = analysis["headline"]
+    score = metrics[f"eval_{name}"]
+    told = "; ".join(f"{number(value)} with {rows:,} rows" for rows, value in points)
+    alt = f"{label_of(name)} of the baseline by training rows: {told}; this run at {number(score)}."
+    svg = draw("learning", {"baseline": points}, {"this run": score}, small=False, x_label="training rows")
+    return {"title": "Would more rows help?", "unit": label_of(name), "alt": alt, "svg": svg}
+
+
 def _points(events: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
     points = [(event["step"], event[name]) for event in events if isinstance(event.get(name), int | float)]
     return [(step, value) for step, value in points if math.isfinite(value)]
 
 
-def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, float], small: bool) -> "Markup":
+def draw(
+    key: str,
+    lines: dict[str, list[tuple[int, float]]],
+    levels: dict[str, float],
+    small: bool,
+    x_label: str = "step",
+) -> "Markup":
     """An SVG of curves over steps and of levels across them, in the page's colours; a small one starts at zero.
 
     Equal input gives equal text. `key` keeps the ids of the page's charts apart.
@@ -73,7 +102,7 @@ def draw(key: str, lines: dict[str, list[tuple[int, float]]], levels: dict[str, 
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(4 if small else 5, steps=[1, 2, 5, 10], integer=axis is axes.xaxis))
             axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,g}" if abs(tick) < 1e6 else f"{tick:.3g}"))
-        axes.set_xlabel("step", color=COLOURS["muted"])
+        axes.set_xlabel(x_label, color=COLOURS["muted"])
         axes.tick_params(colors=COLOURS["muted"], length=0)
         axes.grid(axis="y", color=COLOURS["line"], linewidth=0.6)
         axes.spines[["top", "right", "left"]].set_visible(False)

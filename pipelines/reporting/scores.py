@@ -8,10 +8,17 @@ from pipelines.reporting.words import NO_BREAK, label_of, number, quantity
 # The first that a run has is its verdict.
 HEADLINES = (
     *("bits_per_byte", "hidden_accuracy", "accuracy", "f1", "spearman", "retrieval_accuracy", "loss"),
-    *("bytes_per_token", "wordsim353_spearman"),
+    *("bytes_per_token", "wordsim353_spearman", "f1_micro", "spearmanr", "rougeL", "chrf"),
 )
 LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
-COUNTS = ("tokens", "bytes", "seconds")
+COUNTS = ("tokens", "bytes", "rows", "seconds")
+COUNT_LABELS = {
+    "tokens": "Tokens scored",
+    "bytes": "Bytes they stand for",
+    "rows": "Rows scored",
+    "seconds": "Time to score",
+}
+INTERVAL = ("_ci_low", "_ci_high")
 EQUAL_TO_COMPARE = ("tokens", "bytes", "round_trip_rate")  # figures without which a comparison means nothing
 
 
@@ -74,6 +81,40 @@ def verdict(metrics: dict[str, float]) -> tuple[str, str]:
     return f"{value:.{places}f} {score}, {beside} {whom} ({rival:.{places}f}){end}", standing
 
 
+def task_verdict(analysis: dict[str, Any], metrics: dict[str, float]) -> tuple[str, str]:
+    """One sentence on a task's score beside the best of its baselines, by the test that compared them.
+
+    Returns:
+        The sentence, and better, worse or plain.
+    """
+    name = analysis["headline"]
+    low, high = (number(metrics[f"eval_{name}{end}"], 4) for end in INTERVAL)
+    score = f"{number(metrics[f'eval_{name}'], 4)} {label_of(name)} on the {analysis['split']} split [{low}, {high}]"
+    if not analysis["comparisons"]:
+        return f"{score}; no baseline was scored on it.", "plain"
+    best = max(analysis["comparisons"], key=lambda one: one["baseline_score"])
+    whom = f"the best baseline, {label_of(best['baseline'])}: {number(best['baseline_score'], 4)}"
+    test = f"{best['test']}, p {'< 0.001' if best['p_value'] < 0.001 else '= ' + number(best['p_value'], 3)}"
+    standing = {"better": "better", "worse": "worse"}.get(best["verdict"], "plain")
+    beside = f"{best['verdict']} {'from' if standing == 'plain' else 'than'}"
+    return f"{score}, {beside} {whom} ({test}).", standing
+
+
+def members_table(metrics: dict[str, float]) -> list[tuple[str, list[str]]]:
+    """Repeated runs: label, and mean, standard deviation and interval of the mean."""
+    rows = []
+    for name in (name.removesuffix("_mean") for name in metrics if name.startswith(("seeds_", "folds_"))):
+        if f"{name}_mean" in metrics and f"{name}_std" in metrics:
+            kind, _, figure = name.partition("_")
+            baseline = figure.removeprefix("baseline_")
+            words = {"seeds": "Other seeds", "folds": "Cross-validation"}[kind]
+            whose = label_of(baseline) if baseline == figure else f"baseline {label_of(baseline)}"
+            interval = ", ".join(number(metrics[f"{name}{end}"], 4) for end in INTERVAL)
+            cells = [number(metrics[f"{name}_mean"], 4), number(metrics[f"{name}_std"], 4), f"[{interval}]"]
+            rows.append((f"{words}: {whose}", cells))
+    return rows
+
+
 def score_table(metrics: dict[str, float]) -> dict[str, Any]:
     """The scores of this run and of its baselines side by side, then what was counted.
 
@@ -83,16 +124,19 @@ def score_table(metrics: dict[str, float]) -> dict[str, Any]:
     """
     baselines, rank = baselines_of(metrics), [*HEADLINES, "perplexity"]
     names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_")]
+    names = [name for name in names if not name.endswith(INTERVAL)]
     names.sort(key=lambda name: (name in COUNTS, rank.index(name) if name in rank else len(rank)))
     rows = []
     for name in names:
         value, others = metrics[f"eval_{name}"], [baseline.get(name) for baseline in baselines.values()]
         cells = [quantity(figure, name) if name in COUNTS else number(figure, 4) for figure in (value, *others)]
+        if f"eval_{name}_ci_low" in metrics:
+            cells[0] += f" [{', '.join(number(metrics[f'eval_{name}{end}'], 4) for end in INTERVAL)}]"
         difference = difference_of(name, value, others[0]) if len(others) == 1 and name not in COUNTS else ""
-        label = {"tokens": "Tokens scored", "bytes": "Bytes they stand for", "seconds": "Time to score"}.get(name)
+        label = COUNT_LABELS.get(name)
         rows.append((label or label_of(name), unit_of(name, metrics), cells, difference, name in COUNTS))
     used = {f"baseline_{name}_{metric}" for name, figures in baselines.items() for metric in figures}
-    placed = ("eval_", "train_", "start_", "old_")
+    placed = ("eval_", "train_", "start_", "old_", "seeds_", "folds_")
     unplaced = [name for name in metrics if not name.startswith(placed) and name not in used]
     return {"baselines": [label_of(name) for name in baselines], "metrics": names, "rows": rows, "others": unplaced}
 

@@ -14,6 +14,7 @@ from pipelines.data.packing import IGNORE_INDEX
 from pipelines.errors import ConfigError, DataError
 from pipelines.metrics.chrf.chrf import chrf_of, chrf_statistics
 from pipelines.metrics.loading import load_metric
+from pipelines.task_sections import ChatConfig
 from pipelines.tasks.conversation import (
     TURN_BEGIN,
     TURN_END,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.sections import ModelConfig
-    from pipelines.task_sections import ChatConfig
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -39,12 +39,16 @@ ROLES = ("system", "user", "assistant", "tool")
 class Chat(Task):
     """The assistant's turns of conversations."""
 
-    name = "chat"
+    key = name = "chat"
+    config_class = ChatConfig
     required = ("messages",)
+    answers = ()
+    learned_baseline = "nearest_answer"
     generates = True
     frames = False
 
-    def __init__(self, config: "ChatConfig") -> None:
+    def __init__(self, config: ChatConfig) -> None:
+        super().__init__(config)
         self.chat_template, self.max_new_tokens = config.chat_template, config.max_new_tokens
         self.tokenization = config.tokenization
         self.sparse: Any = None
@@ -68,8 +72,10 @@ class Chat(Task):
                 )
             if not isinstance(message.get("content"), str) or not message["content"].strip():
                 return Problem("empty_content", f"message {place} ({message['role']}) has no content.")
-        if not any(message["role"] == "assistant" for message in messages):
-            return Problem("no_assistant", "there is no turn of the assistant, so nothing to learn.")
+        if messages[-1]["role"] != "assistant":
+            return Problem(
+                "last_turn_not_assistant", f"the last turn is the {messages[-1]['role']}'s, which nobody answers."
+            )
         return None
 
     def texts(self, row: Row) -> list[str]:
@@ -79,9 +85,9 @@ class Chat(Task):
         return "\0".join(f"{one['role']}: {one['content']}" for one in self._asked(row))
 
     def _asked(self, row: Row) -> list[dict[str, str]]:
-        """The conversation before the assistant's last turn, which is what a model is scored on."""
-        last = max(place for place, one in enumerate(row["messages"]) if one["role"] == "assistant")
-        return list(row["messages"][:last])
+        """The conversation that the assistant is to answer: without its own last turn, if it has one."""
+        messages: list[dict[str, str]] = row["messages"]
+        return messages[:-1] if messages[-1]["role"] == "assistant" else messages
 
     def _answer(self, row: Row) -> str:
         return str(row["messages"][len(self._asked(row))]["content"])

@@ -13,6 +13,7 @@ from pipelines.data.examples import Batch, Examples, Ragged, collate
 from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.errors import ConfigError, DataError
 from pipelines.metrics.loading import load_metric
+from pipelines.task_sections import ClassificationConfig
 from pipelines.tasks import relations
 from pipelines.tasks.heads import ClassLoss, HeadLoss, MultiLabelLoss, RegressionLoss
 from pipelines.tasks.labels import Labels
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipelines.sections import ModelConfig
-    from pipelines.task_sections import ClassificationConfig
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -32,12 +32,15 @@ SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classifi
 class TextClassification(Task):
     """A label (or several, or a number) for each text or pair of texts."""
 
-    name = "text classification"
+    key, name = "text-classification", "text classification"
+    config_class = ClassificationConfig
     required = ("text", "label")
+    answers = ("label",)
+    learned_baseline = "tfidf"
     optional = ("text_pair", "head", "tail")
 
-    def __init__(self, config: "ClassificationConfig") -> None:
-        self.threshold = config.threshold
+    def __init__(self, config: ClassificationConfig) -> None:
+        super().__init__(config)
         self.problem_type: str | None = config.problem_type
         self.labels = Labels((), {})
         self.has_pairs = self.has_entities = False
@@ -121,7 +124,8 @@ class TextClassification(Task):
         if types is not None:
             fields["token_type_ids"] = Ragged(types, np.int64)
         kept = rows.take(row_E.tolist()) if len(row_E) < len(rows) else rows
-        targets = [self.target(row) for row in kept]
+        unknown = [0.0] * len(self.labels) if self.problem_type == MULTI else 0
+        targets = [self.target(row) if "label" in row else unknown for row in kept]
         dtype = np.int64 if self.problem_type == SINGLE else np.float32
         fields["labels"] = Ragged([one if isinstance(one, list) else [one] for one in targets], dtype)
         targets_E = np.full(len(ids), len(self.labels) if self.problem_type == MULTI else 1)
@@ -164,7 +168,10 @@ class TextClassification(Task):
             return {"value": float(figures_C[0])}
         probabilities = [float(one) for one in figures_C]
         if self.problem_type == MULTI:
-            return {"labels": [int(one > self.threshold) for one in probabilities], "probabilities": probabilities}
+            return {
+                "labels": [int(one > self.config.threshold) for one in probabilities],
+                "probabilities": probabilities,
+            }
         return {"label": int(np.argmax(figures_C)), "probabilities": probabilities}
 
     def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
@@ -184,12 +191,12 @@ class TextClassification(Task):
         texts, unseen = ([self._baseline_text(row) for row in split] for split in (train, rows))
         if self.problem_type == REGRESSION:
             yield "mean", [{"value": baselines.mean_prediction(targets)}] * len(rows)
-            values = baselines.TfidfRegressor(seed).fit(texts, targets).predict(unseen)
+            values = baselines.TfidfRegressor().fit(texts, targets).predict(unseen)
             yield "tfidf", [{"value": float(value)} for value in values]
             return
         shares_C = baselines.majority_probabilities(np.array(targets), len(self.labels))
         yield "majority", [self._prediction(shares_C)] * len(rows)
-        figures_RC = baselines.TfidfClassifier(seed).fit(texts, np.array(targets)).predict_proba(unseen)
+        figures_RC = baselines.TfidfClassifier(len(self.labels)).fit(texts, np.array(targets)).predict_proba(unseen)
         yield "tfidf", [self._prediction(figures_C) for figures_C in figures_RC]
 
     def _baseline_text(self, row: Row) -> Any:
@@ -230,14 +237,14 @@ class TextClassification(Task):
             return analysis.single_label(self.labels.names, targets, predictions)
         return analysis.multi_label(self.labels.names, targets, predictions) if self.problem_type == MULTI else {}
 
-    def settings(self) -> dict[str, Any]:
-        return {
-            "problem_type": self.problem_type,
-            "threshold": self.threshold,
-            "label_names": list(self.labels.names),
-            "has_pairs": self.has_pairs,
-            "has_entities": self.has_entities,
-        }
+    def state(self) -> dict[str, Any]:
+        kept = ("problem_type", "has_pairs", "has_entities")
+        return {name: getattr(self, name) for name in kept} | {"label_names": list(self.labels.names)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.problem_type, names = state["problem_type"], tuple(state["label_names"])
+        self.has_pairs, self.has_entities = state["has_pairs"], state["has_entities"]
+        self.labels = Labels(names, {name: index for index, name in enumerate(names)})
 
 
 # ---------------------------------------------------------------- figures

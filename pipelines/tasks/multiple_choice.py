@@ -14,6 +14,7 @@ from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.errors import DataError
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.mean_reciprocal_rank.mean_reciprocal_rank import reciprocal_ranks
+from pipelines.task_sections import MultipleChoiceConfig
 from pipelines.tasks.heads import ChoiceLoss
 from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
 
@@ -29,9 +30,13 @@ LETTERS = "ABCDEFGHIJ"
 class MultipleChoice(Task):
     """One of several choices for each row."""
 
+    key = "multiple-choice"
     name = "multiple choice"
+    config_class = MultipleChoiceConfig
     required = ("text", "choices", "label")
-    optional = ("question",)
+    answers = ("label",)
+    learned_baseline = "tfidf"
+    optional = ("text_pair", "question")
 
     # ------------------------------------------------------------ rows
 
@@ -69,7 +74,12 @@ class MultipleChoice(Task):
         return place
 
     def texts(self, row: Row) -> list[str]:
-        return [self._prompt(row), *row["choices"]]
+        return [self._prompt(row), *self._choices(row)]
+
+    def _choices(self, row: Row) -> list[str]:
+        """The choices, each behind the text that all of them go on from, if there is one (as in SWAG)."""
+        begin = row.get("text_pair")
+        return [f"{begin} {choice}" for choice in row["choices"]] if begin else row["choices"]
 
     def _prompt(self, row: Row) -> str:
         return f"{row['text']} {row['question']}" if row.get("question") else str(row["text"])
@@ -86,7 +96,7 @@ class MultipleChoice(Task):
         row_E: list[int] = []
         for start, batch in batches(rows):
             for place, row in enumerate(batch):
-                pair = [self._prompt(row)] * len(row["choices"]), row["choices"]
+                pair = [self._prompt(row)] * len(row["choices"]), self._choices(row)
                 encoded = self.tokenizer(*pair, verbose=False)
                 before = sum(map(len, encoded["input_ids"]))
                 if max(map(len, encoded["input_ids"])) > limit.max_length:
@@ -189,9 +199,9 @@ class MultipleChoice(Task):
             [_prediction(np.eye(len(row["choices"]))[min(position, len(row["choices"]) - 1)]) for row in rows],
         )
         baseline = TfidfChoice(seed).fit(
-            [self._prompt(row) for row in known], [row["choices"] for row in known], labels
+            [self._prompt(row) for row in known], [self._choices(row) for row in known], labels
         )
-        figures = baseline.predict_proba([self._prompt(row) for row in rows], [row["choices"] for row in rows])
+        figures = baseline.predict_proba([self._prompt(row) for row in rows], [self._choices(row) for row in rows])
         yield "tfidf", [_prediction(np.asarray(one)) for one in figures]
 
     # ------------------------------------------------------------ for people

@@ -17,6 +17,7 @@ from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.errors import ConfigError
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.squad.squad import token_f1
+from pipelines.task_sections import QuestionAnsweringConfig
 from pipelines.tasks.heads import SpanLoss
 from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipelines.sections import ModelConfig
-    from pipelines.task_sections import QuestionAnsweringConfig
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,19 @@ class Window:
 class QuestionAnswering(Task):
     """A span of a context for each question, or none."""
 
+    key = "question-answering"
     name = "question answering"
+    config_class = QuestionAnsweringConfig
     required = ("question", "context", "answers")
+    answers = ("answers",)
+    learned_baseline = "tfidf_span"
     policies = ("split", "drop", "error")
 
-    def __init__(self, config: "QuestionAnsweringConfig") -> None:
+    def __init__(self, config: QuestionAnsweringConfig) -> None:
+        super().__init__(config)
         self.stride, self.max_answer_tokens = config.stride, config.max_answer_tokens
         self.n_best, self.tokenization = config.n_best, config.tokenization
         self.with_no_answer = False
-        self.threshold: float | None = None
 
     # ------------------------------------------------------------ rows
 
@@ -342,8 +346,11 @@ class QuestionAnswering(Task):
             {"no_answer_margin": margin} if self.with_no_answer else {}
         )
 
-    def settings(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         return {"with_no_answer": self.with_no_answer, "threshold": self.threshold}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.with_no_answer, self.threshold = state["with_no_answer"], state["threshold"]
 
 
 def _said(text: str, start: int, score: float) -> Prediction:
@@ -354,7 +361,7 @@ def _said(text: str, start: int, score: float) -> Prediction:
 
 def answers_of(row: Row) -> list[tuple[str, int]] | Problem:
     """(text, first character) of each answer, from {text: [...], answer_start: [...]} or a list of such maps."""
-    answers = row["answers"]
+    answers = row.get("answers", {"text": [], "answer_start": []})
     if isinstance(answers, dict):
         texts, starts = answers.get("text"), answers.get("answer_start")
     elif isinstance(answers, list) and all(isinstance(one, dict) for one in answers):

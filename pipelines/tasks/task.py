@@ -68,19 +68,32 @@ class Loss(Protocol):
 class Task(ABC):
     """One kind of labelled data and what is done with it."""
 
+    key: ClassVar[str]
+    """The Hub's name of the task, which a saved model is known by; `chat` has none there."""
     name: ClassVar[str]
     """For messages, such as "text classification"."""
+    config_class: ClassVar[type]
+    """The dataclass of its section in pipelines/task_sections.py."""
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    answers: ClassVar[tuple[str, ...]]
+    """Those of the required roles that hold what is learnt: rows to predict have none of them."""
     policies: ClassVar[tuple[str, ...]] = ("truncate", "drop", "error")
     """Values of data.overlength that make sense; the first is the default."""
     generates: ClassVar[bool] = False
     """Whether predictions are written by the model token by token, which is done once, at the end."""
     frames: ClassVar[bool] = True
     """Whether texts are to stand between the tokens that begin and end a document."""
+    learned_baseline: ClassVar[str | None] = None
+    """The baseline that gets better with training rows."""
+    threshold: float | None = None
+    """What `tune` has set."""
     tokenizer: "PreTrainedTokenizerBase"
     known_tokens: int
     """Entries of the tokenizer before the task added its own."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
     # ------------------------------------------------------------ rows
 
@@ -187,9 +200,12 @@ class Task(ABC):
 
     # ------------------------------------------------------------ what a saved model needs to predict again
 
-    def settings(self) -> dict[str, Any]:
-        """What `recipes/predict.py` must know besides the model: plain values, keyword arguments of `restore`."""
+    def state(self) -> dict[str, Any]:
+        """What the task has learnt from training rows and choices of a threshold: plain values."""
         return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Takes what `state` gave."""
 
 
 def encode_texts(

@@ -16,6 +16,7 @@ from pipelines.errors import ConfigError, DataError
 from pipelines.metrics.chrf.chrf import chrf_of, chrf_statistics
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.rouge.rouge import rouge_rows
+from pipelines.task_sections import SummarizationConfig, TranslationConfig
 from pipelines.tasks.conversation import encode_conversation, next_token_labels, prompt_ids, stop_ids
 from pipelines.tasks.heads import TargetLoss
 from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
@@ -24,8 +25,6 @@ from pipelines.training.objectives import SequenceToSequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from pipelines.task_sections import SummarizationConfig, TranslationConfig
 
 
 class TextGeneration(Task):
@@ -36,7 +35,8 @@ class TextGeneration(Task):
     default_prompt: ClassVar[str]
     """For decoders; {text} is the source."""
 
-    def __init__(self, config: "SummarizationConfig | TranslationConfig") -> None:
+    def __init__(self, config: SummarizationConfig | TranslationConfig) -> None:
+        super().__init__(config)
         self.prompt, self.max_target_length = config.prompt, config.max_target_length
         self.num_beams, self.no_repeat_ngram_size = config.num_beams, config.no_repeat_ngram_size
         self.length_penalty, self.tokenization = config.length_penalty, config.tokenization
@@ -122,8 +122,8 @@ class TextGeneration(Task):
     def _encode_pair(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
         """Source ids, labels, nothing; and how many tokens were cut off."""
         source = self.tokenizer(row[self.source_role], verbose=False)["input_ids"]
-        labels = self.tokenizer(text_target=row[self.target_role], verbose=False)["input_ids"]
-        if labels[0] == self.start_token_id:  # BERT's [CLS], with which its decoder begins anyway
+        labels = self.tokenizer(text_target=row.get(self.target_role, ""), verbose=False)["input_ids"]
+        if labels[:1] == [self.start_token_id]:  # BERT's [CLS], with which its decoder begins anyway
             labels = labels[1:]
         cut = max(len(source) - max_length, 0) + max(len(labels) - self.max_target_length, 0)
         if len(source) > max_length:
@@ -132,8 +132,8 @@ class TextGeneration(Task):
 
     def _encode_prompt(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
         """Ids of prompt and target, labels, ids of the prompt alone; and how many tokens were cut off."""
-        target_ids = self.tokenizer(row[self.target_role], add_special_tokens=False, verbose=False)["input_ids"]
-        target, cut = row[self.target_role], 0
+        target, cut = row.get(self.target_role, ""), 0
+        target_ids = self.tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"]
         if len(target_ids) > self.max_target_length:
             cut = len(target_ids) - self.max_target_length
             target = self.tokenizer.decode(target_ids[: self.max_target_length])
@@ -202,15 +202,22 @@ class TextGeneration(Task):
     def public(self, prediction: Prediction) -> Prediction:
         return {"text": prediction["text"]}
 
-    def settings(self) -> dict[str, Any]:
-        return {"prompt": self.prompt if self.has_decoder_alone else None}
+    def state(self) -> dict[str, Any]:
+        kept = ("has_decoder_alone", "prompt", "start_token_id")
+        return {name: getattr(self, name) for name in kept}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.has_decoder_alone, self.prompt = state["has_decoder_alone"], state["prompt"]
+        self.start_token_id = state["start_token_id"]
 
 
 class Summarization(TextGeneration):
     """A summary for each document. Scored by ROUGE."""
 
-    name = "summarization"
+    key = name = "summarization"
+    config_class = SummarizationConfig
     required = ("document", "summary")
+    answers = ("summary",)
     default_prompt = "Summarize the following text in one sentence.\n\n{text}"
 
     def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
@@ -241,11 +248,14 @@ class Summarization(TextGeneration):
 class Translation(TextGeneration):
     """A translation for each source. Scored by chrF and BLEU."""
 
-    name = "translation"
+    key = name = "translation"
+    config_class = TranslationConfig
     required = ("source", "target")
+    answers = ("target",)
+    learned_baseline = "ibm_model_1"
     default_prompt = "Translate the following text.\n\n{text}"
 
-    def __init__(self, config: "TranslationConfig") -> None:
+    def __init__(self, config: TranslationConfig) -> None:
         super().__init__(config)
         self.bleu_tokenize = config.bleu_tokenize
 

@@ -17,6 +17,7 @@ from pipelines.data.packing import IGNORE_INDEX
 from pipelines.errors import ConfigError
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.seqeval.seqeval import entity_counts, entity_scores
+from pipelines.task_sections import TokenClassificationConfig
 from pipelines.tasks.heads import ClassLoss
 from pipelines.tasks.labels import Labels
 from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, close_counts, too_long
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipelines.sections import ModelConfig
-    from pipelines.task_sections import TokenClassificationConfig
 
 WORD = "word"
 SEGMENTATION = {"B": f"B-{WORD}", "M": f"I-{WORD}", "I": f"I-{WORD}", "E": f"E-{WORD}", "S": f"S-{WORD}"}
@@ -35,11 +35,16 @@ SEGMENTATION = {"B": f"B-{WORD}", "M": f"I-{WORD}", "I": f"I-{WORD}", "E": f"E-{
 class TokenClassification(Task):
     """A tag for each token."""
 
+    key = "token-classification"
     name = "token classification"
+    config_class = TokenClassificationConfig
     required = ("tokens", "tags")
+    answers = ("tags",)
+    learned_baseline = "linear"
     policies = ("split", "drop", "error")
 
-    def __init__(self, config: "TokenClassificationConfig") -> None:
+    def __init__(self, config: TokenClassificationConfig) -> None:
+        super().__init__(config)
         self.unit: str | None = config.unit
         self.labels = Labels((), {})
         self.spans: tuple[str, ...] = ()
@@ -292,8 +297,12 @@ class TokenClassification(Task):
         ]
         return said | {"entities" if self.unit == "entities" else "words": found}
 
-    def settings(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         return {"unit": self.unit, "label_names": list(self.labels.names)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.unit, names = state["unit"], tuple(state["label_names"])
+        self.set_labels(Labels(names, {name: index for index, name in enumerate(names)}))
 
 
 def _windows(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:

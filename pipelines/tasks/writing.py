@@ -16,6 +16,7 @@ def write(
     bf16: bool,
     eos_token_ids: Sequence[int],
     pad_token_id: int,
+    streamer: Any = None,
     **settings: Any,
 ) -> list[list[int]]:
     """What a model writes for each row, without padding and stop token.
@@ -26,6 +27,7 @@ def write(
         bf16: compute under bfloat16 autocast.
         eos_token_ids: end a text.
         pad_token_id: fills up rows that have ended.
+        streamer: is given the tokens as they are written, by transformers.
         settings: of transformers.GenerationConfig, such as max_new_tokens and num_beams; greedy unless do_sample.
     """
     import torch
@@ -44,7 +46,7 @@ def write(
     saved, model.generation_config = model.generation_config, generation
     try:
         with torch.no_grad(), torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=bf16):
-            written_BT = model.generate(**inputs, generation_config=generation)
+            written_BT = model.generate(**inputs, generation_config=generation, streamer=streamer)
     finally:
         model.generation_config = saved
     skip = 1 if own.is_encoder_decoder else inputs["input_ids"].shape[1]

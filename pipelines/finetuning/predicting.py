@@ -1,0 +1,97 @@
+"""Rows without answers -> predictions, by a saved model."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.data.columns import RoleColumns, check_mapping
+from pipelines.data.files import as_source, find_files, one_format
+from pipelines.data.labelled import FILE, NUMBER, Rows, read_files
+from pipelines.errors import DataError
+from pipelines.finetuning.evaluating import Evaluator
+from pipelines.tasks.saved import Saved
+from pipelines.tasks.task import Limit, Task
+
+if TYPE_CHECKING:
+    from pipelines.task_sections import PredictionConfig
+
+
+def read_rows(config: "PredictionConfig", task: Task) -> Rows:
+    """The rows of a file or of standard input, by role.
+
+    On standard input, lines that are no JSON objects are texts, for a task that reads one text.
+
+    Raises:
+        ConfigError: a column is mapped to a role that the task does not read.
+        DataError: there is no such file, a column is missing, or a row is not what the task reads.
+    """
+    check_mapping(config.columns)
+    needed = tuple(role for role in task.required if role not in task.answers)
+    roles = RoleColumns(config.columns, None, needed, (*task.optional, "id"))
+    roles.check(task.name)
+    if config.input != "-":
+        rows = read_files(one_format(find_files(config.input, "predict.input"), "predict.input"), roles)
+    else:
+        rows = _read_stdin(roles, needed)
+    for index, row in enumerate(rows):
+        bad = next((role for role in needed if row[role] is None or row[role] in ("", [])), None)
+        if bad is not None:
+            raise DataError(f"{rows.where(index)}: the {bad} is empty.")
+    return rows
+
+
+def _read_stdin(roles: RoleColumns, needed: tuple[str, ...]) -> Rows:
+    lines = [line for line in sys.stdin.read().splitlines() if line.strip()]
+    if not lines:
+        raise DataError("Standard input has no rows. Expected json lines, or one text a line.")
+    if not lines[0].lstrip().startswith("{"):
+        if len(needed) > 1 or needed[0] in ("tokens", "messages"):
+            raise DataError(
+                f"Standard input has plain text, but this model reads {' and '.join(needed)}. Give json lines: "
+                f"{json.dumps({role: '...' for role in needed})}"
+            )
+        column = next(iter(roles.mapping), needed[0])
+        lines = [json.dumps({column: line}) for line in lines]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stdin.jsonl"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return read_files([as_source(path, "standard input", path.name)], roles)
+
+
+def predict_rows(saved: Saved, rows: Rows, config: "PredictionConfig") -> Iterator[dict[str, Any]]:
+    """The rows with what the model says of each, in their order."""
+    import torch
+
+    from pipelines.training.hardware import bf16_is_native, use_cpu_threads
+
+    use_cpu_threads(config.threads)
+    task, model = saved.task, saved.model
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    examples = task.encode(rows, Limit(saved.max_length, _policy(task)), training=False)
+    loss = task.loss(model, bf16=device.type == "cuda" and bf16_is_native(device))
+    evaluator = Evaluator(task, rows, examples, loss, config.batch_size, config.max_tokens_per_batch)
+    predictions = evaluator.predict(model.to(device))  # type: ignore[arg-type]
+    for row, prediction in zip(rows, predictions, strict=True):
+        plain = {name: value for name, value in row.items() if name not in (FILE, NUMBER)}
+        yield plain | {"prediction": task.public(prediction)}
+
+
+def _policy(task: Task) -> str:
+    """Rows to predict are never dropped."""
+    return task.policies[0]
+
+
+def write_rows(rows: Iterable[dict[str, Any]], output: str | None) -> None:
+    """Rows as json lines, to a file (whole or not at all) or standard output."""
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    path = Path(output).expanduser()
+    aside = path.with_name(f".{path.name}")
+    with aside.open("w", encoding="utf-8") as stream:
+        stream.writelines(lines)
+    aside.replace(path)

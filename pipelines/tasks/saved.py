@@ -1,0 +1,132 @@
+"""Saved models and their tasks: what is written beside the weights, and how a model is made to predict again."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipelines.errors import ConfigError
+from pipelines.hub import load_pretrained
+from pipelines.pretrained import checkpoint_of
+from pipelines.tasks.chat import Chat
+from pipelines.tasks.classification import TextClassification
+from pipelines.tasks.multiple_choice import MultipleChoice
+from pipelines.tasks.question_answering import QuestionAnswering
+from pipelines.tasks.task import Task
+from pipelines.tasks.text_generation import Summarization, Translation
+from pipelines.tasks.token_classification import TokenClassification
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FILE = "plumbline.json"
+TASKS: dict[str, type[Any]] = {
+    task.key: task
+    for task in (
+        TextClassification,
+        TokenClassification,
+        QuestionAnswering,
+        MultipleChoice,
+        Summarization,
+        Translation,
+        Chat,
+    )
+}
+
+
+def write_task(folder: Path, task: Task, max_length: int) -> None:
+    """Writes the task, its section and what it has learnt into a model folder."""
+    content = {
+        "task": task.key,
+        "max_length": max_length,
+        "config": dataclasses.asdict(task.config),
+        "state": task.state(),
+    }
+    (folder / FILE).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+class Saved(NamedTuple):
+    """A model that can predict."""
+
+    task: Task
+    model: "PreTrainedModel"
+    max_length: int
+
+
+def load_saved(name: str | None, revision: str | None) -> Saved:
+    """A fine-tuned model with its task.
+
+    Args:
+        name: a run folder, a model folder, a Hub id or package://...; made by Plumbline, or any model of transformers
+            with the head of a task that needs no more: sequence or token classification, spans, choices.
+        revision: of a Hub model.
+
+    Raises:
+        ConfigError, HubError: there is no such model, or it does not say what its task is.
+    """
+    import transformers
+    from transformers import AutoConfig, AutoTokenizer
+
+    if name is None:
+        raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    inside = Path(name).expanduser() / "model"
+    folder, gguf = (str(inside), {}) if inside.is_dir() else checkpoint_of("model.name", name)
+    options: dict[str, Any] = {"revision": revision, **gguf}
+
+    def load(kind: str, loader: Any, **more: Any) -> Any:
+        return load_pretrained(
+            kind,
+            "model.name",
+            folder,
+            lambda offline: loader.from_pretrained(folder, local_files_only=offline, **options, **more),
+        )
+
+    config = load("config", AutoConfig)
+    told = _told(folder, revision) or _guess(name, config)
+    if told["task"] not in TASKS:
+        raise ConfigError(f"{folder} is a model for {told['task']!r}, which this version of Plumbline does not know.")
+    task_class = TASKS[told["task"]]
+    task: Task = task_class(task_class.config_class(**told["config"]))
+    task.load_state(told["state"])
+    task.tokenizer = load("tokenizer", AutoTokenizer)
+    architecture = getattr(transformers, (config.architectures or [""])[0])
+    model = load("model", architecture, dtype="float32", use_safetensors=not gguf)
+    return Saved(task, model.eval(), told["max_length"])
+
+
+def _told(folder: str, revision: str | None) -> dict[str, Any] | None:
+    """What `write_task` wrote, or None where it did not."""
+    from transformers.utils import cached_file
+
+    try:
+        found = cached_file(folder, FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
+        if found is None:
+            return None
+        content: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
+        return {name: content[name] for name in ("task", "max_length", "config", "state")}
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{FILE} of {folder} cannot be read: {error}. Is the model folder whole?") from None
+
+
+def _guess(name: str, config: Any) -> dict[str, Any]:
+    """Task and labels by the architecture that a config names."""
+    architecture = (config.architectures or [""])[0]
+    labels = [config.id2label[index] for index in sorted(config.id2label or {})]
+    max_length = min(getattr(config, "max_position_embeddings", None) or 512, 512)
+    problem_type = config.problem_type or ("regression" if len(labels) == 1 else "single_label_classification")
+    pairs = {"problem_type": problem_type, "has_pairs": False, "has_entities": False, "label_names": labels}
+    by_ending = {
+        "ForSequenceClassification": ("text-classification", pairs),
+        "ForTokenClassification": ("token-classification", {"unit": None, "label_names": labels}),
+        "ForQuestionAnswering": ("question-answering", {"with_no_answer": False, "threshold": None}),
+        "ForMultipleChoice": ("multiple-choice", {}),
+    }
+    for ending, (task, state) in by_ending.items():
+        if architecture.endswith(ending):
+            return {"task": task, "max_length": max_length, "config": {}, "state": state}
+    raise ConfigError(
+        f"{name} is a {architecture or config.model_type}, made by no fine-tuning recipe, so it does not say what to "
+        "predict. For a model that writes use recipes/generate.py."
+    )
