@@ -103,12 +103,12 @@ def sgd_step(
 def assert_same_step(
     step: tuple[float, dict[str, torch.Tensor]], expected: tuple[float, dict[str, torch.Tensor]]
 ) -> None:
-    """Loss and weights, which after this step stand for gradients, agree to 1e-6."""
+    """Loss and weights, which after this step stand for gradients, agree to 1e-6, above 1 relative to the weight."""
     assert step[0] == pytest.approx(expected[0], abs=1e-6)
     assert step[1].keys() == expected[1].keys()
     for name, weights in expected[1].items():
         torch.testing.assert_close(
-            step[1][name], weights, atol=1e-6, rtol=0, msg=lambda text, name=name: f"{name}: {text}"
+            step[1][name], weights, atol=1e-6, rtol=5e-7, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 

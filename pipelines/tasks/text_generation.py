@@ -138,27 +138,31 @@ class TextGeneration(Task):
             cut = len(target_ids) - self.max_target_length
             target = self.tokenizer.decode(target_ids[: self.max_target_length])
         source = row[self.source_role]
-        prompt = self._prompt(source)
-        room = max_length - min(len(target_ids), self.max_target_length) - 4  # what a template puts around the target
-        if len(prompt) > room:
-            ids = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-            kept = len(ids["input_ids"]) - (len(prompt) - room)
+        pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        kept = len(pieces["input_ids"])
+        while True:
+            prompt, ids, labels = self._render(source, target)
+            over = len(ids) - max_length
+            if over <= 0:
+                return (ids, labels, prompt), cut + len(pieces["input_ids"]) - kept
+            kept -= over
             if kept < 1:
                 raise ConfigError(
-                    f"The prompt and a target of up to {self.max_target_length} tokens leave no room for a source in "
-                    f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
+                    f"The prompt and a target of {min(len(target_ids), self.max_target_length)} tokens leave no room for "
+                    f"a source in data.max_length {max_length}. Raise it, or lower --task.max_target_length."
                 )
-            cut += len(prompt) - room
-            source = source[: ids["offset_mapping"][kept - 1][1]]
-            prompt = self._prompt(source)
+            source = source[: pieces["offset_mapping"][kept - 1][1]]
+
+    def _render(self, source: str, target: str) -> tuple[list[int], list[int], list[int]]:
+        """Ids of the prompt alone, ids of prompt and target, and labels."""
+        prompt = self._prompt(source)
         if self.tokenizer.chat_template is not None:
             messages = [*self._messages(source), {"role": "assistant", "content": target}]
-            encoded = encode_conversation(self.tokenizer, messages)
-            ids, supervised = encoded
+            ids, supervised = encode_conversation(self.tokenizer, messages)
         else:
             answer = [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
             ids, supervised = prompt + answer, [False] * len(prompt) + [True] * len(answer)
-        return (ids, next_token_labels(ids, supervised), prompt), cut
+        return prompt, ids, next_token_labels(ids, supervised)
 
     def _messages(self, source: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": str(self.prompt).replace("{text}", source)}]

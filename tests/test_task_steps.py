@@ -1,0 +1,122 @@
+"""Every task head: a step's loss and gradients depend on its rows alone, not on accumulation, padding or processes.
+
+A step of plain SGD with learning rate 1 moves the weights by minus the gradient, so equal weights are equal gradients.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from exact_step import assert_same_step, steps_of_two_processes
+from task_step import CONFIGS, one_step, prepared
+
+from pipelines.data.examples import budget_parts
+from pipelines.data.packing import IGNORE_INDEX
+
+CASES = list(CONFIGS)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("reference")
+    return {case: one_step(case, 8, 1, folder / case) for case in CASES}
+
+
+@pytest.mark.parametrize(
+    ("rows", "accumulation", "max_tokens"),
+    [(4, 2, None), (1, 8, None), (8, 1, 48), (4, 2, 40)],
+    ids=["4x2", "1x8", "8x1 in parts", "4x2 in parts"],
+)
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_does_not_depend_on_how_it_is_split(
+    case: str, rows: int, accumulation: int, max_tokens: int | None, reference, tmp_path: Path
+) -> None:
+    assert_same_step(one_step(case, rows, accumulation, tmp_path, max_tokens), reference[case])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_padding_changes_no_loss(case: str) -> None:
+    """Each example alone, and all in one batch padded to the longest: the same summed loss."""
+    task, examples, model = prepared(case)
+    loss = task.loss(model, bf16=False)
+    rows = [examples.block(index) for index in range(len(examples))]
+    assert len({len(one["input_ids"]) for one in rows}) > 3
+    with torch.no_grad():
+        model.eval()
+        together = float(loss.loss_sum(model, task.collate(rows)))
+        alone = sum(float(loss.loss_sum(model, task.collate([one]))) for one in rows)
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert int(loss.count(task.collate(rows))) == examples.targets_E.sum()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_filler_has_nothing_to_learn(case: str) -> None:
+    task, examples, model = prepared(case)
+    loss = task.loss(model, bf16=False)
+    both, one = task.collate([examples.block(1), examples.filler()]), task.collate([examples.block(1)])
+    with torch.no_grad():
+        model.eval()
+        assert int(loss.count(both)) == int(loss.count(one))
+        assert float(loss.loss_sum(model, both)) == pytest.approx(float(loss.loss_sum(model, one)), abs=1e-5)
+
+
+def test_losses_by_hand() -> None:
+    """Summed losses from logits, with no help of transformers' own losses."""
+    for case in ("single-bert", "multi-bert", "regression-roberta", "tokens-bert", "question-bert", "choice-bert"):
+        task, examples, model = prepared(case)
+        loss = task.loss(model, bf16=False)
+        total, count = 0.0, 0
+        model.eval()
+        with torch.no_grad():
+            for index in range(len(examples)):
+                one = examples.block(index)
+                logits = loss.logits(model, task.collate([one]))[0].double().numpy()
+                if case == "single-bert" or case == "choice-bert":
+                    total += _nats(logits, int(one["labels"][0]))
+                    count += 1
+                elif case == "multi-bert":
+                    signs = 2 * one["labels"].astype(float) - 1
+                    total += float(np.log1p(np.exp(-signs * logits)).sum())
+                    count += 3
+                elif case == "regression-roberta":
+                    total += float((logits[0] - one["labels"][0]) ** 2)
+                    count += 1
+                elif case == "tokens-bert":
+                    for position, label in enumerate(one["labels"].tolist()):
+                        if label != IGNORE_INDEX:
+                            total += _nats(logits[position], label)
+                            count += 1
+                else:
+                    length = len(one["input_ids"])
+                    for side, name in enumerate(("start_positions", "end_positions")):
+                        total += _nats(logits[side, :length], int(one[name][0])) / 2
+                    count += 1
+            batch = task.collate([examples.block(index) for index in range(len(examples))])
+            assert float(loss.loss_sum(model, batch)) == pytest.approx(total, abs=1e-4), case
+            assert int(loss.count(batch)) == count, case
+
+
+def _nats(logits: np.ndarray, label: int) -> float:
+    return float(np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label])
+
+
+def test_parts_hold_each_row_once_within_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(1, 60, 200).tolist()
+    parts = budget_parts(lengths, 16, 256)
+    assert sorted(place for part in parts for place in part) == list(range(200))
+    for part in parts:
+        longest = max(-(-lengths[place] // 8) * 8 for place in part)
+        assert len(part) <= 16 and (len(part) == 1 or len(part) * longest <= 256)
+    assert budget_parts([500], 4, 100) == [[0]]
+
+
+@pytest.mark.processes
+def test_two_processes_equal_one(reference, tmp_path: Path) -> None:
+    cases = ["single-bert", "multi-bert", "regression-roberta", "tokens-modernbert", "question-bert", "choice-bert"]
+    cases += ["summary-t5", "summary-llama", "chat-qwen3"]
+    steps = steps_of_two_processes("task_step.py", 2, 2, cases, tmp_path)
+    assert len(steps) == len(cases)
+    for case, step in steps.items():
+        assert_same_step(step, reference[case])
