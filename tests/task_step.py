@@ -156,9 +156,9 @@ def prepared(case: str, seed: int = 0) -> tuple[Task, Examples, Any]:
     task, rows = make_task(case), rows_of(case)
     task.learn(rows, None)
     assert all(task.problem(one) is None for one in rows)
-    task.use_tokenizer(copy.deepcopy(tokenizer_of("words")), is_new=True)
-    torch.manual_seed(seed)
     config = (Seq2SeqModelConfig if case.startswith("summary") else ModelConfig)(config=CONFIGS[case])
+    task.use_tokenizer(copy.deepcopy(tokenizer_of("words")), config)
+    torch.manual_seed(seed)
     model = task.build(config, 64)
     return task, task.encode(rows, Limit(40, task.policies[0]), training=True), model
 

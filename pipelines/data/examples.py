@@ -95,7 +95,7 @@ class Examples:
         return {name: field[index] for name, field in self.fields.items()}
 
     def filler(self) -> dict[str, np.ndarray]:
-        """An example without targets (a decoder's are none at all): fills the last step of a run and changes no loss or gradient."""
+        """An example without targets: fills the last step of a run and changes no loss or gradient."""
         first = self.block(0)
         for name in self.targets:
             nothing = np.nan if first[name].dtype.kind == "f" else IGNORE_INDEX

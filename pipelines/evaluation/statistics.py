@@ -65,14 +65,17 @@ class Resamples:
         by_group = np.argsort(group_R, kind="stable")
         ends_G = np.cumsum(np.bincount(group_R, minlength=len(names)))
         self.rows_G = np.split(by_group, ends_G[:-1])
-        self.single = len(names) == len(groups)
+        self.each_alone = by_group if len(names) == len(groups) else None
         self.count, self.seed = count, seed
 
     def __iter__(self) -> Any:
         generator = np.random.default_rng(self.seed)
         for _ in range(self.count):
             drawn = generator.integers(0, len(self.rows_G), len(self.rows_G))
-            yield np.concatenate([self.rows_G[group] for group in drawn])
+            if self.each_alone is not None:
+                yield self.each_alone[drawn]
+            else:
+                yield np.concatenate([self.rows_G[group] for group in drawn])
 
 
 def interval(statistic: Callable[[np.ndarray], float], resamples: Resamples) -> tuple[float, float]:

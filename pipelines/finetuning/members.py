@@ -128,7 +128,7 @@ def split_folds(task: Task, rows: Rows, folds: int, seed: int) -> list[tuple[np.
     strata = [task.stratum(row) for row in rows]
     if len(set(groups)) < folds:
         raise DataError(
-            f"evaluation.folds is {folds}, but the training rows form only {len(set(groups))} groups (rows with the same "
+            f"evaluation.folds is {folds}, but the training rows form {len(set(groups))} groups (rows with the same "
             "text stay together). Set fewer --evaluation.folds."
         )
     stratified = None not in strata

@@ -69,7 +69,7 @@ def weigh(
 
 
 def _learning_curve(task: Task, evaluator: Evaluator, train: Rows, seed: int) -> Iterator[dict[str, float]]:
-    """The baseline that learns, fitted on shares of the training rows, drawn at random; shares too small are left out."""
+    """The baseline that learns, fitted on random shares of the training rows; shares too small are left out."""
     order = np.random.default_rng(seed).permutation(len(train))
     for share in LEARNING_SHARES:
         part = train.take(np.sort(order[: int(share * len(train))]).tolist())

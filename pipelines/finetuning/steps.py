@@ -62,7 +62,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
-        task.use_tokenizer(_tokenizer(task, config, data), is_new=config.model.name is None)
+        task.use_tokenizer(_tokenizer(task, config, data), config.model)
     scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
     predictions = fitted.evaluator.predict(fitted.trainer.model)

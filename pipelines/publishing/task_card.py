@@ -19,7 +19,7 @@ print(model.config.id2label[logits.argmax(-1).item()])""",
     "token-classification": (
         "token-classification",
         "AutoModelForTokenClassification",
-        """batch = tokenizer(["Ada", "Lovelace", "lived", "in", "London"], is_split_into_words=True, return_tensors="pt")
+        """batch = tokenizer(["Ada", "Lovelace", "in", "London"], is_split_into_words=True, return_tensors="pt")
 tags = model(**batch).logits.argmax(-1)[0].tolist()
 print([(word, model.config.id2label[tag]) for word, tag in zip(batch.word_ids(), tags) if word is not None])""",
     ),
@@ -111,8 +111,8 @@ def write_task_card(
                 "",
                 f"{plan['parameters']['total']:,} parameters, fine-tuned with Plumbline "
                 f"{'from ' + base if base is not None else 'from random weights'} in {plan['steps']:,} steps of",
-                f"{plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows). Licence of "
-                f"the training data: {licence or 'not stated'}.",
+                f"{plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows). "
+                f"Licence of the training data: {licence or 'not stated'}.",
                 "",
                 *lines,
                 "",

@@ -97,8 +97,8 @@ class Chat(Task):
     def special_tokens(self) -> list[str]:
         return [TURN_BEGIN, TURN_END] if self.chat_template == "chatml" else []
 
-    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", is_new: bool) -> None:
-        super().use_tokenizer(tokenizer, is_new)
+    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", model: "ModelConfig") -> None:
+        super().use_tokenizer(tokenizer, model)
         use_template(tokenizer, self.chat_template)
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:

@@ -48,13 +48,15 @@ def encode_conversation(tokenizer: "PreTrainedTokenizerBase", messages: Sequence
     spans = []
     for place, message in enumerate(messages):
         if message["role"] == "assistant":
-            before = _render(tokenizer, messages[:place], add_generation_prompt=True)
             after = _render(tokenizer, messages[: place + 1])
+            if place:
+                before = _render(tokenizer, messages[:place], add_generation_prompt=True)
+            else:  # no template writes a generation prompt for nothing
+                before = after[: after.find(message["content"])]
             if not (whole.startswith(after) and after.startswith(before)):
                 raise ConfigError(
-                    "The chat template of this tokenizer writes a turn differently when another follows it, so it "
-                    "cannot be told which tokens the assistant wrote. Set --task.chat_template chatml, or a template of "
-                    "your own."
+                    "The chat template of this tokenizer writes a turn differently when another follows it, so the "
+                    "assistant's tokens cannot be told. Set --task.chat_template chatml, or one of your own."
                 )
             spans.append((len(before), len(after)))
     encoded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
@@ -96,8 +98,6 @@ def next_token_labels(ids: Sequence[int], supervised: Sequence[bool]) -> list[in
 def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], **options: Any) -> str:
     import jinja2
 
-    if not messages and not options:
-        return ""
     try:
         text: Any = tokenizer.apply_chat_template(list(messages), tokenize=False, **options)
     except (jinja2.TemplateError, ValueError, TypeError) as error:

@@ -82,7 +82,7 @@ class Task(ABC):
     """Values of data.overlength that make sense; the first is the default."""
     generates: ClassVar[bool] = False
     """Whether predictions are written by the model token by token, which is done once, at the end."""
-    frames: ClassVar[bool] = True
+    frames: bool = True
     """Whether texts are to stand between the tokens that begin and end a document."""
     learned_baseline: ClassVar[str | None] = None
     """The baseline that gets better with training rows."""
@@ -126,15 +126,15 @@ class Task(ABC):
         """Tokens that the task needs in a tokenizer, added where they are missing."""
         return []
 
-    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", is_new: bool) -> None:
+    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", model: "ModelConfig") -> None:
         """Takes the tokenizer, and adds the tokens that the task needs. May raise ConfigError.
 
         Args:
-            tokenizer: is changed in place.
-            is_new: no model was trained with it yet, so it may be made to frame texts.
+            tokenizer: is changed in place. It is made to frame texts only for a model from random weights.
+            model: what will read its tokens.
         """
         self.tokenizer, self.known_tokens = tokenizer, vocabulary_size(tokenizer)
-        if self.frames and is_new and frame_of(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
+        if self.frames and model.name is None and frame_of(tokenizer)[1][-1:] != (document_frame(tokenizer)[1],):
             frame_texts(tokenizer)
         missing = [token for token in self.special_tokens() if token not in tokenizer.get_vocab()]
         tokenizer.add_tokens(missing, special_tokens=True)

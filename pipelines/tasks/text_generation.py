@@ -24,7 +24,7 @@ from pipelines.tasks.writing import pad_left, write
 from pipelines.training.objectives import SequenceToSequence
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class TextGeneration(Task):
@@ -58,12 +58,18 @@ class TextGeneration(Task):
 
     # ------------------------------------------------------------ model
 
+    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", model: Any) -> None:
+        from pipelines.models.encoder_decoder import is_encoder_decoder
+
+        self.has_decoder_alone = not is_encoder_decoder(model)
+        self.frames = not self.has_decoder_alone  # a prompt that ended with EOS would say that all is said
+        super().use_tokenizer(tokenizer, model)
+
     def build(self, config: Any, max_length: int | None) -> "PreTrainedModel":
         from pipelines.models.build import build_model
-        from pipelines.models.encoder_decoder import build_encoder_decoder, is_encoder_decoder
+        from pipelines.models.encoder_decoder import build_encoder_decoder
         from pipelines.models.sparse_head import SparseHead
 
-        self.has_decoder_alone = not is_encoder_decoder(config)
         longest = None if max_length is None else max(max_length, self.max_target_length)
         if self.has_decoder_alone:
             self.prompt = self.prompt or self.default_prompt
@@ -148,8 +154,8 @@ class TextGeneration(Task):
             kept -= over
             if kept < 1:
                 raise ConfigError(
-                    f"The prompt and a target of {min(len(target_ids), self.max_target_length)} tokens leave no room for "
-                    f"a source in data.max_length {max_length}. Raise it, or lower --task.max_target_length."
+                    f"The prompt and a target of {len(ids) - len(prompt)} tokens leave no room for a source in "
+                    f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
                 )
             source = source[: pieces["offset_mapping"][kept - 1][1]]
 
