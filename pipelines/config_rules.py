@@ -19,7 +19,11 @@ ALTERNATIVES = (
     ("old_domain.card", "old_domain.name", "old_domain.files"),
 )
 # Stating the first key unsets the second where an earlier layer stated it: it was meant for the earlier value.
-DEPENDENTS = (("training.lr_scheduler_type", "training.lr_scheduler_kwargs"),)
+DEPENDENTS = (
+    ("training.lr_scheduler_type", "training.lr_scheduler_kwargs"),
+    *((f"model.{source}", "model.decoder_name") for source in ("preset", "name", "config")),
+    *((f"data.{source}", "data.config_name") for source in ("card", "name", "files")),
+)
 
 
 def drop_alternatives(merged: dict[str, Any], stated: Mapping[str, Any]) -> None:

@@ -273,6 +273,18 @@ def test_a_word_that_leaves_no_token_still_has_a_tag() -> None:
     assert examples.counts["words_without_token"] == 1
 
 
+def test_words_are_read_as_they_stand_in_a_text() -> None:
+    """Byte-level tokens begin with the blank before a word; a word given by itself gets one too."""
+    data = rows({"tokens": ["the", "array", "holds"], "tags": ["O", "B-X", "O"]})
+    task = ready(TokenClassification(TokenClassificationConfig()), data)
+    ids = task.encode(data, Limit(32, "split"), training=True).block(0)["input_ids"]
+    assert ids.tolist() == task.tokenizer("the array holds")["input_ids"]
+    chinese = rows({"tokens": list("北京"), "tags": ["B-X", "I-X"]})
+    task = ready(TokenClassification(TokenClassificationConfig()), chinese)
+    ids = task.encode(chinese, Limit(32, "split"), training=True).block(0)["input_ids"]
+    assert ids.tolist() == task.tokenizer("北京")["input_ids"]
+
+
 def test_words_are_scored_by_their_ends() -> None:
     data = rows(
         {"tokens": list("我们在北京"), "tags": ["B", "E", "S", "B", "E"]},

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipelines.baselines.features import CHARACTERS, Text, TextFeatures
+from pipelines.baselines.features import CHARACTERS, Text, TextFeatures, characters
+from pipelines.baselines.sampling import evenly_spread
 from pipelines.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +57,7 @@ class TfidfClassifier:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
-        kept = _spread(texts)
+        kept = evenly_spread(list(map(characters, texts)), CHARACTERS)
         self.single_label = np.ndim(labels_N) == 1
         labels_NC = _one_hot(labels_N, self.classes)[kept]
         self.features = TextFeatures()
@@ -98,7 +99,7 @@ class TfidfRegressor:
         """
         from sklearn.linear_model import Ridge
 
-        kept = _spread(texts)
+        kept = evenly_spread(list(map(characters, texts)), CHARACTERS)
         self.features = TextFeatures()
         features = self.features.fit_transform([texts[row] for row in kept])
         self.model = Ridge(alpha=RIDGE_ALPHA, solver="sparse_cg", tol=1e-5)
@@ -108,13 +109,6 @@ class TfidfRegressor:
     def predict(self, texts: Sequence[Text]) -> FloatArray:
         """The number of each row, (N,)."""
         return self.model.predict(self.features.transform(texts)) if len(texts) else np.zeros(0)
-
-
-def _spread(texts: Sequence[Text]) -> list[int]:
-    """The rows to learn from: all, or as many, evenly spread, as hold about CHARACTERS characters."""
-    characters = sum(len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts)
-    count = len(texts) if characters <= CHARACTERS else max(len(texts) * CHARACTERS // characters, 1)
-    return np.linspace(0, len(texts) - 1, count, dtype=int).tolist()
 
 
 def _one_hot(labels_N: ArrayLike, classes: int) -> FloatArray:

@@ -24,6 +24,11 @@ BITS = 18  # of the hash of a run: 262,144 columns; 2**20 and 2**22 gave no bett
 ROWS_AT_ONCE = 1_000
 
 
+def characters(row: Text) -> int:
+    """Length of a text, or of both of a pair."""
+    return len(row) if isinstance(row, str) else len(row[0]) + len(row[1])
+
+
 class TextFeatures:
     """Features of texts, or of pairs of texts; the weights of terms are learned from the training rows."""
 
@@ -38,7 +43,7 @@ class TextFeatures:
 
         self.pairs = len(rows) > 0 and not isinstance(rows[0], str)
         texts = list(dict.fromkeys(chain.from_iterable(rows))) if self.pairs else cast(list[str], rows)
-        self.words = _word_vectorizer(texts)
+        self.words = word_vectorizer(texts, min_df=2)
         self.runs = TfidfTransformer(sublinear_tf=True).fit(character_runs(texts))
         self.seen = np.flatnonzero(self.runs.idf_ < self.runs.idf_.max())
         if self.pairs:
@@ -85,14 +90,18 @@ class TextFeatures:
         return float(sum(idf[places[word]] if word in places else rarest for word in distinct))
 
 
-def _word_vectorizer(texts: Sequence[str]) -> Any:
-    """TF-IDF of words and word bigrams that two texts have, or one if no two texts share any."""
+def word_vectorizer(texts: Sequence[str], min_df: int) -> Any:
+    """TF-IDF of words and word bigrams that `min_df` texts have, or one if there are none.
+
+    Raises:
+        DataError: no text has a word.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     settings = {"token_pattern": WORD, "ngram_range": (1, 2), "sublinear_tf": True, "dtype": np.float32}
-    for min_df in (2, 1):
+    for fewest in (min_df, 1):
         with suppress(ValueError):  # empty vocabulary
-            return TfidfVectorizer(min_df=min_df, **settings).fit(texts)
+            return TfidfVectorizer(min_df=fewest, **settings).fit(texts)
     raise DataError(f"A text baseline needs training texts with words, found {len(texts):,} rows without any.")
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.baselines.sampling import evenly_spread
 from pipelines.baselines.segmentation import sentence_spans, word_spans, words
 from pipelines.errors import DataError
 
@@ -20,11 +21,12 @@ QUESTION_WORD = re.compile(
     r"\b(?:how (?:many|much|long)|who|whom|whose|when|where|which|why|how|what)\b"
     r"|为什么|什么时候|什么|多少|哪|谁|何|怎么|几",
 )
-SENTENCES = 2  # of a context, in which the answer is looked for
+SENTENCES = 3  # of a context, in which the answer is looked for
 LONGEST = 10  # words of an answer
 STEM = 5  # letters by which a word of the question and one of the context are the same
 ROWS = 10_000  # training rows that are learned from at most, evenly spread
 ALPHA = 1e-5  # penalty of the models
+LENGTH_WEIGHT = 0.5  # of the log share of answers as long as a span: first and last word say part of it
 HELD_OUT = 5  # every fifth of these sets the threshold of no answer
 
 Feature = tuple[str, float]
@@ -70,7 +72,7 @@ class SpanBaseline:
         from sklearn.feature_extraction import FeatureHasher
         from sklearn.linear_model import SGDClassifier
 
-        rows = np.linspace(0, len(questions) - 1, min(len(questions), ROWS), dtype=int).tolist()
+        rows = evenly_spread([1] * len(questions), ROWS)
         held_out = [] if all(answers[row]["text"] for row in rows) else rows[HELD_OUT - 1 :: HELD_OUT]
         distinct = set(contexts)
         counts = Counter(chain.from_iterable(set(words(context.lower())) for context in distinct))
@@ -103,7 +105,7 @@ class SpanBaseline:
             for y in (first, last)
         ]
         share = [(lengths[length] + 1) / (lengths.total() + LONGEST) for length in range(1, LONGEST + 1)]
-        self.length_scores = np.log(share)
+        self.length_scores = LENGTH_WEIGHT * np.log(share)
         if held_out:
             spans = self.predict([questions[row] for row in held_out], [contexts[row] for row in held_out])
             self.threshold = best_threshold(spans, [answers[row]["text"] for row in held_out])

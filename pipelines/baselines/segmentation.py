@@ -20,7 +20,9 @@ ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Inc|Ltd|Co|Corp|No|vs|cf|Fig|Figs"
     r"|Eq|Eqs|Sec|al|approx|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|e\.g|i\.e)|\b(?:[A-Z]\.)*[A-Z])\.$"
 )
-BLANKLESS = re.compile(rf"[{IDEOGRAPHS}\u3000-\u303f\uff00-\uffef…”]")  # letters and punctuation set without blanks
+BLANKLESS = rf"{IDEOGRAPHS}\u3000-\u303f\uff00-\uffef…”"  # letters and punctuation set without blanks
+NO_BLANK_AFTER = re.compile(rf"[{BLANKLESS}(\[{{“‘$£€#]")
+NO_BLANK_BEFORE = re.compile(rf"[{BLANKLESS}.,;:!?%)\]}}’]")
 
 
 def words(text: str) -> list[str]:
@@ -58,9 +60,11 @@ def split_sentences(text: str) -> list[str]:
 
 
 def join(pieces: Iterable[str]) -> str:
-    """Sentences or words as running text: a blank between two, unless one of the two sides is set without blanks."""
+    """Sentences or words as running text: a blank between two, but not inside Chinese nor before or after punctuation
+    that is set without one.
+    """
     text = ""
     for piece in pieces:
-        blank = text and piece and not BLANKLESS.match(text[-1]) and not BLANKLESS.match(piece[0])
+        blank = text and piece and not NO_BLANK_AFTER.match(text[-1]) and not NO_BLANK_BEFORE.match(piece[0])
         text += " " + piece if blank else piece
     return text

@@ -127,7 +127,8 @@ def fit(
     task.threshold = None
     model = task.build(config.model, None if config.model.name else config.data.max_length or 512)
     if "token_type_ids" not in inspect.signature(model.forward).parameters:
-        task.tokenizer.model_input_names = ["input_ids", "attention_mask"]  # what it gives, the model must take
+        names = ["input_ids", "attention_mask"]  # what a tokenizer gives, its model must take
+        task.tokenizer.model_input_names = task.tokenizer.init_kwargs["model_input_names"] = names
     limit = choose_limit(task, config.data.max_length, config.data.overlength, positions_of(model))
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
     model = add_lora(model, config.lora, config.model.name is not None, list(added))

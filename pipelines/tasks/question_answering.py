@@ -317,10 +317,11 @@ class QuestionAnswering(Task):
         baseline = SpanBaseline().fit(
             [row["question"] for row in known],
             [row["context"] for row in known],
-            [_first(row) for row in known],
+            [_columns(row) for row in known],
         )
         found = baseline.predict([row["question"] for row in rows], [row["context"] for row in rows])
-        yield "tfidf_span", [_said(*one) for one in found]
+        limit = baseline.threshold if self.with_no_answer else -math.inf
+        yield "tfidf_span", [_said(*one) if one.score >= limit else _said("", 0, one.score) for one in found]
 
     # ------------------------------------------------------------ for people
 
@@ -382,10 +383,11 @@ def answers_of(row: Row) -> list[tuple[str, int]] | Problem:
     return list(zip(texts, starts, strict=True))
 
 
-def _first(row: Row) -> tuple[str, int]:
-    """The first answer to a question; nothing at 0 where there is none."""
+def _columns(row: Row) -> dict[str, list[Any]]:
+    """The answers to a question as columns."""
     answers = answers_of(row)
-    return ("", 0) if isinstance(answers, Problem) or not answers else answers[0]
+    texts, starts = zip(*answers, strict=True) if answers and not isinstance(answers, Problem) else ((), ())
+    return {"text": list(texts), "answer_start": list(starts)}
 
 
 def _gold(row: Row) -> list[str]:

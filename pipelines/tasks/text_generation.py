@@ -244,12 +244,13 @@ class Summarization(TextGeneration):
         )
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
-        from pipelines.baselines.summarization import lead, textrank
+        from pipelines.baselines.summarization import TextRank, lead
 
+        rank = TextRank().fit([row["document"] for row in train])
         ways: dict[str, Callable[[str], str]] = {
             "lead_1": lambda text: lead(text, 1),
             "lead_3": lambda text: lead(text, 3),
-            "textrank_1": lambda text: textrank(text, 1),
+            "textrank_1": lambda text: rank.summarize(text, 1),
         }
         for name, summarize in ways.items():
             yield name, [{"text": summarize(row["document"])} for row in rows]
@@ -294,6 +295,6 @@ class Translation(TextGeneration):
 
 def _lines(texts: Sequence[str]) -> list[str]:
     """Texts with a line for each sentence, as ROUGE-Lsum reads them."""
-    from pipelines.baselines.summarization import split_sentences
+    from pipelines.baselines.segmentation import split_sentences
 
     return ["\n".join(split_sentences(text)) for text in texts]

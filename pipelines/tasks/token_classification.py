@@ -24,7 +24,7 @@ from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches,
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.sections import ModelConfig
 
@@ -47,6 +47,7 @@ class TokenClassification(Task):
         super().__init__(config)
         self.unit: str | None = config.unit
         self.labels = Labels((), {})
+        self.has_blanks = True
         self.spans: tuple[str, ...] = ()
         """The tags as seqeval reads them, where spans are scored."""
 
@@ -57,6 +58,7 @@ class TokenClassification(Task):
         rows = [row for row in train if isinstance(row["tags"], list)]
         tags = [tag for row in rows for tag in row["tags"]]
         self.set_labels(Labels.of(tags, names, len(tags)))
+        self.has_blanks = any(" " in join(row["tokens"]) for row in rows[:1_000])
 
     def set_labels(self, labels: Labels) -> None:
         """Takes the tags, and finds out what they mark unless the config says it."""
@@ -95,6 +97,11 @@ class TokenClassification(Task):
         return [" ".join(row["tokens"])]
 
     # ------------------------------------------------------------ encoding
+
+    def use_tokenizer(self, tokenizer: "PreTrainedTokenizerBase", model: "ModelConfig") -> None:
+        super().use_tokenizer(tokenizer, model)
+        if self.has_blanks:
+            _blank_before_words(tokenizer)
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
         counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
@@ -225,7 +232,7 @@ class TokenClassification(Task):
             [[self.labels.names[t] for t in self.targets(row)] for row in known],
         )
         unseen = [row["tokens"] for row in rows]
-        for name, tagger in (("most_frequent_tag", MostFrequentTag()), ("linear", LinearTagger(seed))):
+        for name, tagger in (("most_frequent_tag", MostFrequentTag()), ("linear", LinearTagger())):
             said = tagger.fit(sentences, tags).predict(unseen)
             yield (
                 name,
@@ -303,6 +310,18 @@ class TokenClassification(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.unit, names = state["unit"], tuple(state["label_names"])
         self.set_labels(Labels(names, {name: index for index, name in enumerate(names)}))
+
+
+def _blank_before_words(tokenizer: Any) -> None:
+    """Makes a byte-level tokenizer read a word given by itself as it stands in a text: behind a blank."""
+    from tokenizers import pre_tokenizers
+
+    backend = tokenizer.backend_tokenizer
+    splitter = backend.pre_tokenizer
+    if isinstance(splitter, pre_tokenizers.ByteLevel):
+        splitter.add_prefix_space = True
+        backend.pre_tokenizer = splitter
+        tokenizer.add_prefix_space = tokenizer.init_kwargs["add_prefix_space"] = True  # or loading would undo it
 
 
 def _windows(lengths: Sequence[int], room: int) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """LoRA: low-rank updates beside frozen weights, by peft (Hu et al. 2022)."""
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,9 @@ def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens
             modules_to_save=saved or None,
             trainable_token_indices=tables or None,
         )
-        adapted = peft.get_peft_model(model, lora)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 by a deprecated name
+            adapted = peft.get_peft_model(model, lora)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         names = sorted({name.split(".")[-1] for name, one in model.named_modules() if type(one).__name__ == "Linear"})
