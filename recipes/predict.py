@@ -17,9 +17,10 @@ class Config:
 
 
 def main(config: Config) -> None:
-    from pipelines.finetuning.predicting import predict_rows, read_rows, write_rows
+    from pipelines.finetuning.predicting import check_output, predict_rows, read_rows, write_rows
     from pipelines.tasks.saved import load_saved
 
+    check_output(config.predict.output, "predict.output")
     saved = load_saved(config.model.name, config.model.revision)
     rows = read_rows(config.predict, saved.task)
     write_rows(predict_rows(saved, rows, config.predict), config.predict.output)

@@ -11,7 +11,6 @@ import pytest
 from conftest import RECIPES, TINY_MODEL
 from task_step import prepared, rows_of
 from test_cards import changed, write_card
-from test_tables import defect
 
 from pipelines.config import parse_config
 from pipelines.errors import ConfigError
@@ -132,12 +131,11 @@ def four(row: Any, *bad: dict) -> list[dict]:
 
 
 class Case(NamedTuple):
-    """Rows, or rows by split; what the message must hold; flags; why the project does not yet tell it."""
+    """Rows, or rows by split; what the message must hold; flags."""
 
     rows: list[dict] | dict[str, list[dict]]
     parts: list[str]
     flags: tuple[str, ...] = ()
-    defect: str | None = None
 
 
 LONG = "word " * 100
@@ -166,7 +164,7 @@ CLASSIFICATION = {
     "hidden label": Case(four(review, review(4, label=-1)), ["row 5: the label is -1, which marks a hidden one"]),
     "labels are shares": Case(
         [review(n, label=n / 2) for n in range(4)],
-        ["row 1: the label is the number 0.0, expected a class", "--task.problem_type regression"],
+        ["row 2: the label is the number 0.5, expected a class", "--task.problem_type regression"],
     ),
     "list among numbers": Case(
         four(review, review(4, label=[1])), ["row 5: column 'label' holds a list ([1]), but a number (0) before"]
@@ -177,7 +175,9 @@ CLASSIFICATION = {
         ("--task.problem_type", "single_label_classification"),
     ),
     "one label, but lists asked for": Case(
-        four(review), ["row 1: the label is 0, expected a list of labels (it may be empty).", "3 other row(s)"], SEVERAL
+        four(review),
+        ["row 1: the label is the number 0, expected a list of labels (it may be empty).", "3 other row(s)"],
+        SEVERAL,
     ),
     "null in a list": Case(
         [review(n, label=["a", "b"][: n % 3]) for n in range(5)] + [review(5, label=["a", None])],
@@ -188,7 +188,9 @@ CLASSIFICATION = {
     ),
     "empty text": Case(four(review, review(4, text="")), ["train.jsonl, row 5: the text is empty."]),
     "null text": Case(four(review, review(4, text=None)), ["row 5: the text must be text; found nothing."]),
-    "texts are numbers": Case([review(n, text=n) for n in range(4)], ["row 1: the text must be text; found int 0."]),
+    "texts are numbers": Case(
+        [review(n, text=n) for n in range(4)], ["row 1: the text must be text; found the number 0."]
+    ),
     "pair that a row lacks": Case(
         [review(n, text_pair="x") for n in range(4)] + [review(4)],
         ["row 5: the text_pair must be text; found nothing."],
@@ -199,7 +201,7 @@ CLASSIFICATION = {
     ),
     "one text": Case([review(0, label=n % 2) for n in range(4)], ["4 row(s) of 1 group(s)", "--data.files.validation"]),
     "duplicate ids": Case(
-        [review(n, id=n % 3) for n in range(4)], ["train.jsonl, row 4: the id 0 stands in a row before", MEND]
+        [review(n, id=n % 3) for n in range(4)], ["train.jsonl, row 4: the id 0 stands in row 1 too", MEND]
     ),
     "as many labels as rows": Case(
         [review(n, label=f"name {n}") for n in range(60)],
@@ -244,7 +246,7 @@ QUESTIONS = {
         ["row 5: answers are", "expected {'text': [...], 'answer_start': [...]} of one length."],
     ),
     "answers are text": Case([question(n, answers="sort") for n in range(4)], ["row 1: answers are 'sort'; expected"]),
-    "null answers": Case(four(question, question(4, answers=None)), ["row 5: answers are 'None'; expected"]),
+    "null answers": Case(four(question, question(4, answers=None)), ["row 5: answers are nothing; expected"]),
     "empty question": Case(four(question, question(4, question=" ")), ["row 5: the question is empty."]),
     "no answer where training has one": Case(
         {"train": four(question), "validation": [question(9, answers={"text": [], "answer_start": []})]},
@@ -269,7 +271,6 @@ QUESTIONS = {
         [question(n, context=f"The sort {n} {LONG}") for n in range(4)],
         ["Every row is longer than data.max_length (64) and was dropped."],
         ("--data.overlength", "drop", "--data.max_length", "64", "--task.stride", "8"),
-        "ends in a ZeroDivisionError",
     ),
 }
 TAGS = {
@@ -291,8 +292,7 @@ TAGS = {
     "one tag": Case([sentence(n, tags=["O"] * 3) for n in range(4)], ["'O'", "nothing to learn"]),
     "no word of a setting that tags do not have": Case(
         [sentence(n, tags=[0.5, 1.5, 2.5]) for n in range(4)],
-        ["row 1: the tag is the number 0.5, expected a class (a whole number or text). Mend"],
-        defect="the message advises --task.problem_type regression",
+        ["row 1: the tag is the number 0.5, expected a class (a whole number or text). 3 other row(s)"],
     ),
     "unit of other tags": Case(
         four(sentence),
@@ -308,7 +308,6 @@ TAGS = {
         [sentence(n, tokens=[f"Ann{n}", LONG, "."]) for n in range(4)],
         ["Every row is longer than data.max_length (32) and was dropped."],
         ("--data.overlength", "drop", "--data.max_length", "32"),
-        "ends in a ZeroDivisionError",
     ),
     "overlength error": Case(
         four(sentence, sentence(4, tokens=["Ann", LONG, "."])),
@@ -317,9 +316,7 @@ TAGS = {
     ),
 }
 CHOICES = {
-    "one choice": Case(
-        four(riddle, riddle(4, choices=["red"])), ["row 5: there are 1 choices, expected at least two."]
-    ),
+    "one choice": Case(four(riddle, riddle(4, choices=["red"])), ["row 5: expected at least two choices, found 1."]),
     "label beyond the choices": Case(
         four(riddle, riddle(4, label=3)), ["row 5: the label 3 is no choice: expected 0 to 2, A to C, or words."]
     ),
@@ -361,7 +358,6 @@ SUMMARIES = {
         TWO_SIDES | {"train": four(document, document(4, summary=LONG))},
         ["train.jsonl, row 5", "task.max_target_length"],
         ("--data.overlength", "error", "--data.max_length", "128", "--task.max_target_length", "16"),
-        "the tokens of source and target are added up and compared with data.max_length, which neither exceeds",
     ),
     "prompt that leaves no room": Case(
         four(document),
@@ -376,7 +372,6 @@ TRANSLATIONS = {
         [{"translation": {"en": f"one {n}", "fr": f"un {n}"}} for n in range(4)],
         ["train.jsonl", "'de'"],
         ("--data.columns", "{translation.en: source, translation.de: target}"),
-        "says that the target of row 1 is nothing, and not that there is no field 'de'",
     ),
 }
 TALKS = {
@@ -420,9 +415,8 @@ TALKS = {
     ),
     "encoder": Case(
         four(talk),
-        ["bert", "no causal language model"],
+        ["bert model", "positions see later ones"],
         ("--model.config", ENCODER, "--task.max_new_tokens", "4"),
-        "an encoder is trained with the answers in sight: transformers lets bert be a decoder that looks ahead",
     ),
     "encoder-decoder": Case(
         four(talk), ["A t5 model is no causal language model. Use a decoder"], ("--model.config", SEQ2SEQ)
@@ -446,7 +440,6 @@ ROWS = {
             recipe,
             case,
             id=f"{recipe.removeprefix('finetune_')}: {name}",
-            marks=[defect(case.defect)] * bool(case.defect),
         )
         for recipe, cases in ROWS.items()
         for name, case in cases.items()
@@ -568,7 +561,6 @@ def test_bad_templates(template: str, parts: list[str], tmp_path: Path, capsys: 
     assert not (tmp_path / "run").exists()
 
 
-@defect("ends in a UnicodeDecodeError")
 def test_a_template_that_is_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my.jinja").write_bytes(b"{{ '\xe9' }}")
     more = flags("finetune_chat", tmp_path, "--task.chat_template", str(tmp_path / "my.jinja"))
@@ -597,10 +589,10 @@ def test_rows_of_the_test_split_in_training_are_told_and_the_run_goes_on(
         "single-bert",
         "pair-bert",
         "tokens-bert",
-        pytest.param("question-bert", marks=defect("of dropped rows, what windows share is counted twice")),
+        pytest.param("question-bert"),
         "choice-bert",
         "summary-t5",
-        pytest.param("summary-llama", marks=defect("of dropped rows, the tokens are counted as labels once more")),
+        pytest.param("summary-llama"),
         "chat-qwen3",
     ],
 )
@@ -613,7 +605,6 @@ def test_rows_have_as_many_tokens_dropped_as_cut(case: str) -> None:
     assert cut["text_tokens"] == dropped["text_tokens"]
 
 
-@defect("told only after the run itself was trained")
 def test_more_folds_than_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = data(tmp_path, [review(n) for n in range(4)])
     message = fail(capsys, CHECKED, *rows, *flags(CHECKED, tmp_path, "--evaluation.folds", "9"))
@@ -622,18 +613,15 @@ def test_more_folds_than_groups(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(("max_length", "shown"), [("32", "data.max_length is 32"), ("null", "data.max_length")])
-@defect("the message is about data.block_size, which these recipes do not have")
-def test_more_tokens_than_positions(max_length: str, shown: str, tmp_path: Path, capsys) -> None:
+def test_more_tokens_than_positions(tmp_path: Path, capsys) -> None:
     config = ENCODER.replace("}", ", max_position_embeddings: 16}")
-    more = flags(CHECKED, tmp_path, "--model.config", config, "--data.max_length", max_length)
+    more = flags(CHECKED, tmp_path, "--model.config", config, "--data.max_length", "32")
     message = fail(capsys, CHECKED, *data(tmp_path, [review(n) for n in range(4)]), *more)
-    assert shown in message
+    assert "data.max_length is 32" in message
     assert "the model has 16 positions" in message
     assert "block_size" not in message
 
 
-@defect("batches are padded to a multiple of 8, for which an encoder of 20 positions has none: a RuntimeError")
 def test_text_longer_than_a_max_length_that_is_no_multiple_of_8(tmp_path: Path) -> None:
     rows = data(tmp_path, [review(n, text=f"film {n} {LONG}") for n in range(4)])
     assert run(CHECKED, *rows, *flags(CHECKED, tmp_path, "--data.max_length", "20")) == 0
@@ -678,7 +666,6 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("recipe", "key", "value"), NUMBERS)
-@defect("RANGES of config_rules.py has none of these keys")
 def test_numbers_out_of_range(recipe: str, key: str, value: str) -> None:
     module = importlib.import_module(recipe)
     with pytest.raises(ConfigError, match=f"{key} must be .*; found"):
@@ -754,10 +741,7 @@ LORA_DEFECTS = {
 @pytest.mark.parametrize(
     ("more", "parts"),
     [pytest.param(*case, id=name) for name, case in LORA.items()]
-    + [
-        pytest.param(*case, id=name, marks=defect("peft passes over it in silence"))
-        for name, case in LORA_DEFECTS.items()
-    ],
+    + [pytest.param(*case, id=name) for name, case in LORA_DEFECTS.items()],
 )
 def test_lora_of_layers_that_there_are_not(more, parts, saved, tmp_path, capsys) -> None:
     model = ("--model.name", str(saved / "encoder"), "--data.max_length", "32", "--lora.r", "2")
@@ -771,7 +755,7 @@ def test_lora_of_layers_that_there_are_not(more, parts, saved, tmp_path, capsys)
 def test_more_tokens_than_a_checkpoint_has_positions(saved: Path, tmp_path: Path, capsys) -> None:
     more = flags(CHECKED, tmp_path, "--model.name", str(saved / "encoder"), "--data.max_length", "33")
     message = fail(capsys, CHECKED, *data(tmp_path, [review(n) for n in range(4)]), *more)
-    assert "data.max_length is 33, but the model has 32 positions. Set --data.max_length 32 or less." in message
+    assert "data.max_length is 33, but the model has 32 positions. Set --data.max_length 32 or less" in message
     assert not (tmp_path / "run").exists()
 
 
@@ -782,7 +766,6 @@ class Saved(NamedTuple):
     parts: list[str]
     stdin: str = ""
     flags: tuple[str, ...] = ()
-    defect: str | None = None
 
 
 PREDICT = {
@@ -797,16 +780,16 @@ PREDICT = {
     "broken json": Saved("classifier", ["standard input: line 1 is not valid JSON"], '{"text": "a"\n'),
     "missing column": Saved("classifier", ["standard input has no column 'text'", "'txt'"], '{"txt": "a"}\n'),
     "empty text": Saved("classifier", ["standard input, row 2: the text is empty."], '{"text":"a"}\n{"text":""}\n'),
-    "null text": Saved("classifier", ["standard input, row 2: the text is empty."], '{"text":"a"}\n{}\n'),
+    "null text": Saved(
+        "classifier", ["standard input, row 2: the text must be text; found nothing."], '{"text":"a"}\n{}\n'
+    ),
     "role of answers": Saved(
         "classifier", ["'label', which text classification does not read"], "a", ("--predict.columns", "{text: label}")
     ),
     "misspelt role": Saved(
         "classifier", ["'txt', which is none. Did you mean 'text'?"], "a", ("--predict.columns", "{text: txt}")
     ),
-    "column flags of this recipe": Saved(
-        "classifier", ["--predict.columns"], '{"txt": "a"}\n', defect="the message advises --data.columns"
-    ),
+    "column flags of this recipe": Saved("classifier", ["--predict.columns"], '{"txt": "a"}\n'),
     "plain text for a question": Saved(
         "reader",
         ["plain text, but this model reads question and context", '{"question": "...", "context": "..."}'],
@@ -814,35 +797,21 @@ PREDICT = {
     ),
     "plain text for choices": Saved("chooser", ["plain text, but this model reads text and choices."], "a"),
     "plain text for tokens": Saved("tagger", ["plain text, but this model reads tokens."], "a"),
-    "plain text for a pair": Saved(
-        "pairs", ["text_pair"], "a good film\n", defect="ends in a KeyError: a pair is not asked for"
-    ),
+    "plain text for a pair": Saved("pairs", ["text_pair"], "a good film\n"),
     "row without its pair": Saved(
-        "pairs",
-        ["row 1: the text_pair"],
-        '{"text":"a","text_pair":null}\n{"text":"a","text_pair":"b"}\n',
-        defect="the row is read as a single text",
+        "pairs", ["row 1: the text_pair"], '{"text":"a","text_pair":null}\n{"text":"a","text_pair":"b"}\n'
     ),  # fmt: skip
-    "plain text for a relation": Saved("relations", ["head", "tail"], "a film\n", defect="ends in a KeyError"),
+    "plain text for a relation": Saved("relations", ["head", "tail"], "a film\n"),
     "entity that is not there": Saved(
-        "relations",
-        ["row 1: the head 'x' stands in the text 0 times"],
-        '{"text":"a film","head":"x","tail":"film"}\n',
-        defect="the words of the problem are given to the model as if they were the text",
+        "relations", ["row 1: the head 'x' stands in the text 0 times"], '{"text":"a film","head":"x","tail":"film"}\n'
     ),  # fmt: skip
-    "number for a text": Saved(
-        "classifier", ["row 1: the text must be text"], '{"text": 5}\n', defect="ends in a ValueError"
-    ),
-    "text for tokens": Saved("tagger", ["row 1: tokens must be"], '{"tokens":"a"}\n', defect="ends in a TypeError"),
-    "null token": Saved("tagger", ["row 1: tokens must be"], '{"tokens":["a",null]}\n', defect="ends in a TypeError"),
-    "text for choices": Saved(
-        "chooser", ["row 1: choices must be"], '{"text":"a","choices":"b"}\n', defect="ends in a TypeError"
-    ),
-    "one choice": Saved(
-        "chooser", ["row 1: there are 1 choices"], '{"text":"a","choices":["b"]}\n', defect="is predicted with 1.0"
-    ),
+    "number for a text": Saved("classifier", ["row 1: the text must be text"], '{"text": 5}\n'),
+    "text for tokens": Saved("tagger", ["row 1: tokens must be"], '{"tokens":"a"}\n'),
+    "null token": Saved("tagger", ["row 1: tokens must be"], '{"tokens":["a",null]}\n'),
+    "text for choices": Saved("chooser", ["row 1: choices must be"], '{"text":"a","choices":"b"}\n'),
+    "one choice": Saved("chooser", ["row 1: expected at least two choices, found 1"], '{"text":"a","choices":["b"]}\n'),
     "output in a missing folder": Saved(
-        "classifier", ["predict.output"], "a\n", ("--predict.output", "nowhere/out.jsonl"), "a FileNotFoundError"
+        "classifier", ["predict.output"], "a\n", ("--predict.output", "nowhere/out.jsonl")
     ),
 }
 GENERATE = {
@@ -863,12 +832,8 @@ GENERATE = {
         ("--generate.input", "-"),
     ),  # fmt: skip
     "broken json": Saved("decoder", ["line 1 is not valid JSON"], '{"prompt": "a"\n', ("--generate.input", "-")),
-    "no messages": Saved(
-        "decoder", ["line 1", "messages"], '{"messages": []}\n', ("--generate.input", "-"), "ends in a KeyError"
-    ),
-    "messages are texts": Saved(
-        "decoder", ["line 1", "messages"], '{"messages": ["a"]}\n', ("--generate.input", "-"), "ends in a TypeError"
-    ),
+    "no messages": Saved("decoder", ["line 1", "messages"], '{"messages": []}\n', ("--generate.input", "-")),
+    "messages are texts": Saved("decoder", ["line 1", "message 1"], '{"messages": ["a"]}\n', ("--generate.input", "-")),
     "chat without a template": Saved(
         "decoder", ["has no chat template"], flags=("--generate.prompt", "a", "--generate.chat", "true")
     ),
@@ -876,11 +841,7 @@ GENERATE = {
         "decoder", ["--generate.do_sample false"], flags=("--generate.prompt", "a", "--generate.num_beams", "2")
     ),
     "output in a missing folder": Saved(
-        "decoder",
-        ["generate.output"],
-        "a\n",
-        ("--generate.input", "-", "--generate.output", "nowhere/out.jsonl"),
-        "a FileNotFoundError",
+        "decoder", ["generate.output"], "a\n", ("--generate.input", "-", "--generate.output", "nowhere/out.jsonl")
     ),
 }
 
@@ -888,7 +849,7 @@ GENERATE = {
 @pytest.mark.parametrize(
     ("recipe", "case"),
     [
-        pytest.param(recipe, case, id=f"{recipe}: {name}", marks=[defect(case.defect)] * bool(case.defect))
+        pytest.param(recipe, case, id=f"{recipe}: {name}")
         for recipe, cases in {"predict": PREDICT, "generate": GENERATE}.items()
         for name, case in cases.items()
     ],

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from test_cards import VALID, changed, write_card
-from test_tables import defect
 
 from pipelines.data.labelled import FILE, NUMBER, LabelledData, Rows, load_labelled
 from pipelines.errors import CardError, ConfigError, DataError
@@ -121,7 +120,6 @@ def test_roles_that_the_task_does_not_read_are_refused() -> None:
 
 
 @pytest.mark.parametrize("role", ["head", "tail"])
-@defect("an entity without the other one is read and left out in silence")
 def test_a_relation_needs_both_entities(role: str) -> None:
     rows = [{"text": f"Ann met Bob in {n}", role: "Ann", "label": n % 2} for n in range(4)]
     refused("head and tail", rows, error=ConfigError, columns={role: role})
@@ -147,7 +145,6 @@ def test_choices_may_be_spread_over_columns() -> None:
 
 
 @pytest.mark.parametrize("column", ["text_pair", "head"])
-@defect("an optional column that validation lacks ends in a KeyError")
 def test_a_split_without_an_optional_column_of_the_training_split(column: str) -> None:
     more = {"text_pair": "x"} if column == "text_pair" else {"head": "Ann", "tail": "Bob"}
     rows = [{"text": f"Ann met Bob in {n}", "label": n % 2, **more} for n in range(4)]
@@ -216,12 +213,16 @@ def test_totals_close_with_all_that_can_happen_to_a_row() -> None:
 
 def test_nothing_left() -> None:
     rows = [review(n, text="") for n in range(3)]
-    refused("Every one of the 3 rows of train was dropped: .*empty_text.*3", rows, invalid_rows="drop")
+    refused(
+        "Every one of the 3 rows of train was dropped: 3 empty_text. The first: train.jsonl, row 1",
+        rows,
+        invalid_rows="drop",
+    )
 
 
 def test_ids_that_stand_twice() -> None:
     rows = [review(n, id=one) for n, one in enumerate(["a", "b", None, "a", None, "a", "c"])]
-    message = refused("train.jsonl, row 4: the id 'a' stands in a row before. Ids must differ", rows)
+    message = refused("train.jsonl, row 4: the id 'a' stands in row 1 too. Ids must differ", rows)
     assert "1 other row(s)" in message
     data = load(rows, validation=[review(9, id="a"), review(10, id=None)], invalid_rows="drop")
     assert [row["id"] for row in data.train] == ["a", "b", None, None, "c"]
@@ -235,7 +236,6 @@ def test_the_id_of_a_bad_row_is_free() -> None:
     assert texts(data.train) == ["film 1", "film 2"]
 
 
-@defect("an id that is a list ends in a TypeError")
 def test_an_id_that_is_no_value() -> None:
     refused("train.jsonl, row 1: the id", [review(n, id=[n]) for n in range(4)])
 
@@ -349,7 +349,6 @@ def test_a_card_draws_its_own_split() -> None:
     assert (data.name, data.licence) == ("c", "mit")
 
 
-@defect("the card's method is not looked at: the rows are drawn by hash")
 def test_a_card_that_draws_the_tail() -> None:
     folder = card("c", drawn={"method": "tail", "share": 0.25})
     data = of_card(folder, [stars(n) for n in range(8)])
@@ -357,7 +356,6 @@ def test_a_card_that_draws_the_tail() -> None:
     assert data.receipt["validation_split"]["method"] == "tail"
 
 
-@defect("a share in the config beside that of the card is passed over in silence")
 def test_a_card_and_a_config_that_both_draw() -> None:
     folder = card("c", drawn={"method": "hash", "share": 0.5})
     with pytest.raises(ConfigError, match="validation"):
@@ -523,7 +521,6 @@ def test_as_many_labels_as_rows() -> None:
 
 
 @pytest.mark.parametrize("names", [["positive", "neg"], ["Pos", "neg"]])
-@defect("the rows of the other label are not counted, and any label may be named as the only one")
 def test_misspelt_names_of_labels_are_told(names: list[str]) -> None:
     rows = [review(n, label=("pos", "neg")[n % 2]) for n in range(6)]
     refused(f"train.jsonl, row 1: the label 'pos' is none of the 2 .*'{names[0]}', 'neg'", rows, label_names=names)
@@ -537,27 +534,23 @@ def test_names_that_are_numbers() -> None:
     assert [task.target({"label": str(n)}) for n in (1, 2, 3)] == [0, 1, 2]
 
 
-@defect("asks whether '3' is meant, which is what stands there")
 def test_numbers_beside_names_that_are_numbers() -> None:
     rows = [review(n, label=n % 3 + 1) for n in range(9)]
     assert "Did you mean" not in refused("row 3: the label 3 is none", rows, label_names=["1", "2", "3"])
 
 
-@defect("'0' of a csv file is another label than 0 of a json file: none of '0', '1'. Did you mean '0'?")
 def test_a_number_and_the_same_number_as_text_are_one_label() -> None:
     task = classifier()
     load([review(n) for n in range(4)], task, validation=[review(8, label="0"), review(9, label="1")])
     assert [task.target({"label": value}) for value in (0, "0", 1, "1")] == [0, 0, 1, 1]
 
 
-@defect("an empty field of a csv file becomes a label of its own")
 def test_an_empty_label_is_a_missing_one() -> None:
     refused(
         "train.jsonl, row 4: the label is missing", [review(n, label=["pos", "neg", "pos", ""][n]) for n in range(4)]
     )
 
 
-@defect("the json reader has made floats of all labels, and row 1 is blamed")
 def test_the_row_with_the_float_is_named() -> None:
     refused(
         r"train.jsonl, row 5: the label is the number 1\.5",
@@ -565,12 +558,10 @@ def test_the_row_with_the_float_is_named() -> None:
     )
 
 
-@defect("a model without labels is built, and its loss is 0 / 0")
 def test_lists_of_labels_that_are_all_empty() -> None:
     refused("train", [review(n, label=[]) for n in range(6)])
 
 
-@defect("rows without the label are there, and the message denies it")
 def test_one_label_that_some_rows_have() -> None:
     task = classifier()
     load([review(n, label=["new"] if n % 2 else []) for n in range(6)], task)
@@ -591,13 +582,11 @@ def test_numbers_of_a_csv_file() -> None:
     assert sorted(task.target(row) for row in [*data.train, *data.validation]) == [n / 2 for n in range(8)]
 
 
-@defect("the label of a csv file is text, which the format of numbers refuses: a ValueError after training")
 def test_numbers_of_a_csv_file_are_shown() -> None:
     shown = classifier(problem_type="regression").shown({"text": "film", "label": "2.50"}, {"value": 2.0})
     assert shown == {"input": "film", "expected": "2.5", "predicted": "2.000"}
 
 
-@defect("the label of a csv file is text, which the format of numbers refuses: a ValueError")
 def test_equal_numbers_of_a_csv_file() -> None:
     rows = [review(n, label="3.0") for n in range(4)]
     refused(
@@ -630,11 +619,11 @@ def test_the_right_choice_by_place_letter_and_words() -> None:
 @pytest.mark.parametrize(
     ("label", "choices"),
     [
-        pytest.param("", 3, marks=defect("'' is taken for A")),
-        pytest.param(" ", 3, marks=defect("'' is taken for A")),
-        pytest.param("BC", 3, marks=defect("'BC' is taken for B")),
-        pytest.param(float("inf"), 3, marks=defect("OverflowError")),
-        pytest.param("Z", 11, marks=defect("IndexError: letters end at J")),
+        pytest.param("", 3),
+        pytest.param(" ", 3),
+        pytest.param("BC", 3),
+        pytest.param(float("inf"), 3),
+        pytest.param("Z", 11),
     ],
 )
 def test_labels_that_are_no_choice(label: object, choices: int) -> None:

@@ -69,9 +69,11 @@ class SpanBaseline:
         Raises:
             DataError: no row has an answer that begins and ends with a word of the sentences it is looked for in.
         """
+        from scipy import sparse
         from sklearn.feature_extraction import FeatureHasher
         from sklearn.linear_model import SGDClassifier
 
+        self.hasher = FeatureHasher(input_type="pair")
         rows = evenly_spread([1] * len(questions), ROWS)
         held_out = [] if all(answers[row]["text"] for row in rows) else rows[HELD_OUT - 1 :: HELD_OUT]
         distinct = set(contexts)
@@ -79,7 +81,7 @@ class SpanBaseline:
         self.unseen = np.log(1 + len(distinct)) + 1
         self.idf = {word: np.log((1 + len(distinct)) / (1 + count)) + 1 for word, count in counts.items()}
 
-        features: list[list[Feature]] = []
+        blocks: list[Any] = []
         first: list[bool] = []
         last: list[bool] = []
         lengths: Counter[int] = Counter()
@@ -88,7 +90,7 @@ class SpanBaseline:
             ends = [start + len(text) for start, text in zip(starts, answers[row]["text"], strict=True)]
             lengths.update(len(words(text)) for text in answers[row]["text"][:1])
             for sentence in self._sentences(questions[row], contexts[row]):
-                features += sentence.features
+                blocks.append(self.hasher.transform(sentence.features))
                 first += [start in starts for start, _ in sentence.spans]
                 last += [end in ends for _, end in sentence.spans]
         if not any(first) or not any(last):
@@ -96,14 +98,9 @@ class SpanBaseline:
                 f"The baseline needs training answers that begin and end with a word of their context; none of "
                 f"{len(rows):,} rows has one. Are `answer_start` characters of `context`?"
             )
-        self.hasher = FeatureHasher(input_type="pair")
-        hashed = self.hasher.transform(features)
-        self.models = [
-            SGDClassifier(loss="log_loss", alpha=ALPHA, average=True, max_iter=5, tol=None, random_state=0).fit(
-                hashed, y
-            )
-            for y in (first, last)
-        ]
+        features = sparse.vstack(blocks, "csr")
+        settings = {"loss": "log_loss", "alpha": ALPHA, "average": True, "max_iter": 5, "tol": None, "random_state": 0}
+        self.models = [SGDClassifier(**settings).fit(features, targets) for targets in (first, last)]
         share = [(lengths[length] + 1) / (lengths.total() + LONGEST) for length in range(1, LONGEST + 1)]
         self.length_scores = LENGTH_WEIGHT * np.log(share)
         if held_out:
@@ -168,7 +165,7 @@ class SpanBaseline:
         found = [False, False, *(weights > 0).tolist(), False, False]
         features = []
         for place in range(2, len(tokens) + 2):
-            _, left, word, right, _ = lower[place - 2 : place + 3]
+            left, word, right = lower[place - 1 : place + 2]
             shape_left, form, shape_right = shapes[place - 1 : place + 2]
             plain = (f"w {word}", f"l {left}", f"r {right}", f"ls {shape_left} {form}", f"rs {form} {shape_right}")
             alone = (

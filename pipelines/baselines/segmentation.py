@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 IDEOGRAPHS = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 LETTER = rf"[^\W{IDEOGRAPHS}]"
-WORD = rf"{LETTER}+(?:['’]{LETTER}+)*|[^\s]"
+LETTERS = rf"{LETTER}+(?:['’]{LETTER}+)*|[{IDEOGRAPHS}]"  # words without punctuation
+WORD = rf"{LETTERS}|[^\s]"
 WORDS = re.compile(WORD)
 
 CLOSERS = r"[\"'”’»)\]」』）》]*"
@@ -17,8 +18,8 @@ SENTENCE_END = re.compile(
     rf"(?:[。！？｡]|……)+{CLOSERS}|[.!?]+{CLOSERS}(?=\s+[\"'“‘«(\[「『（《]*[^\Wa-z_])|[.!?]+{CLOSERS}(?=[{IDEOGRAPHS}])|\n\s*\n"
 )
 ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Inc|Ltd|Co|Corp|No|vs|cf|Fig|Figs"
-    r"|Eq|Eqs|Sec|al|approx|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|e\.g|i\.e)|\b(?:[A-Z]\.)*[A-Z])\.$"
+    r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Inc|Ltd|Co|Corp|vs|cf|Fig|Figs"
+    r"|Eq|Eqs|Sec|al|approx|Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|e\.g|i\.e)|\b(?:[A-Z]\.)*[A-HJ-Z])\.$"
 )
 BLANKLESS = rf"{IDEOGRAPHS}\u3000-\u303f\uff00-\uffef…”"  # letters and punctuation set without blanks
 NO_BLANK_AFTER = re.compile(rf"[{BLANKLESS}(\[{{“‘$£€#]")

@@ -12,7 +12,7 @@ from pipelines.baselines.sampling import evenly_spread
 from pipelines.baselines.segmentation import join, words
 from pipelines.errors import DataError
 
-CO_OCCURRENCES = 10_000_000  # that are learned from at most, in evenly spread pairs: ten seconds, 1.4 GB
+CO_OCCURRENCES = 5_000_000  # that are learned from at most, in evenly spread pairs: five seconds, a gigabyte
 ITERATIONS = 10
 MOST_WORDS = 3  # that one word becomes
 

@@ -30,11 +30,15 @@ class BlockCollator:
         return {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in keys}
 
 
-def pad(rows: Sequence[np.ndarray], pad_token_id: int) -> dict[str, "torch.Tensor"]:
-    """Rows of tokens as input_ids and attention_mask, int64 (B, T), T the longest row's length, rounded up."""
+def pad(rows: Sequence[np.ndarray], pad_token_id: int, most: int | None = None) -> dict[str, "torch.Tensor"]:
+    """Rows of tokens as input_ids and attention_mask, int64 (B, T), T the longest row's length, rounded up.
+
+    `most`: a model has no more positions; no row is longer.
+    """
     import torch
 
     longest = -(-max(map(len, rows)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    longest = longest if most is None else max(min(longest, most), max(map(len, rows)))
     input_ids_BT = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
     mask_BT = np.zeros_like(input_ids_BT)
     for place, row in enumerate(rows):

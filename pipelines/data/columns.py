@@ -36,17 +36,17 @@ class TextColumn:
         return name
 
 
-def check_mapping(columns: Mapping[str, str]) -> None:
-    """Checks data.columns by itself. Raises ConfigError for an unknown role or one given twice."""
+def check_mapping(columns: Mapping[str, str], key: str = "data.columns") -> None:
+    """Checks a mapping of the config by itself. Raises ConfigError for an unknown role or one given twice."""
     for column, role in columns.items():
         if role not in ROLES:
             raise ConfigError(
-                f"data.columns gives column {column!r} the role {role!r}, which is none.{did_you_mean(role, ROLES)} "
+                f"{key} gives column {column!r} the role {role!r}, which is none.{did_you_mean(role, ROLES)} "
                 f"Roles: {', '.join(ROLES)}."
             )
     repeated = repeated_role(columns)
     if repeated:
-        raise ConfigError(f"data.columns gives columns {listed(repeated[1])} all the role {repeated[0]!r}. Keep one.")
+        raise ConfigError(f"{key} gives columns {listed(repeated[1])} all the role {repeated[0]!r}. Keep one.")
 
 
 def check_string(arrow_type: Any, column: str, shown: str) -> None:
@@ -84,6 +84,7 @@ class RoleColumns:
     card: DataCard | None  # the card the mapping comes from; None: data.columns
     required: Sequence[str]
     optional: Sequence[str]
+    key: str = "data.columns"
 
     def check(self, task: str) -> None:
         """Raises ConfigError if data.columns maps a column to a role that the task does not read."""
@@ -91,7 +92,7 @@ class RoleColumns:
         for column, role in self.mapping.items() if self.card is None else ():
             if role not in roles:
                 raise ConfigError(
-                    f"data.columns gives column {column!r} the role {role!r}, which {task} does not read. It reads: "
+                    f"{self.key} gives column {column!r} the role {role!r}, which {task} does not read. It reads: "
                     f"{', '.join(self.required)}; if given: {', '.join(self.optional)}."
                 )
 
@@ -103,7 +104,7 @@ class RoleColumns:
         """
         for column in self.mapping:
             if column not in columns and column.split(".")[0] not in columns:
-                refuse_missing(self.card, column, columns, shown)
+                refuse_missing(self.card, column, columns, shown, self.key)
         found: dict[str, list[str]] = {}
         for role in [*self.required, *self.optional]:
             mapped = [column for column, other in self.mapping.items() if other == role]
@@ -115,7 +116,7 @@ class RoleColumns:
                 example = json.dumps(nearest(role, columns) or "<column>", ensure_ascii=False)
                 raise DataError(
                     f"{shown} has no column {role!r}. Columns found: {listed(columns)}.{did_you_mean(role, columns)}\n"
-                    f"Say which column holds it with --data.columns '{{{example}: {role}}}'."
+                    f"Say which column holds it with --{self.key} '{{{example}: {role}}}'."
                 )
         for name in (name for names in found.values() for name in names):
             if list(columns).count(name) > 1:
@@ -123,7 +124,9 @@ class RoleColumns:
         return found
 
 
-def refuse_missing(card: DataCard | None, column: str, columns: Sequence[str], shown: str) -> NoReturn:
+def refuse_missing(
+    card: DataCard | None, column: str, columns: Sequence[str], shown: str, key: str = "data.columns"
+) -> NoReturn:
     """Raises the error for a mapped column that a file does not have."""
     found = f"{shown} has no column {column!r}. Columns found: {listed(columns)}.{did_you_mean(column, columns)}"
     if card is not None:
@@ -131,4 +134,4 @@ def refuse_missing(card: DataCard | None, column: str, columns: Sequence[str], s
             f"The card {card.path} maps column {column!r}, but {found} "
             "Correct col_mapping in the card, or override it with --data.columns."
         )
-    raise DataError(f"data.columns maps column {column!r}, but {found}")
+    raise DataError(f"{key} maps column {column!r}, but {found}")

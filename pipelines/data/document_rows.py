@@ -111,10 +111,12 @@ class Seq2SeqCollator:
     Attributes:
         pad_token_id: fills up input_ids, where attention_mask is 0, and decoder_input_ids.
         decoder_start_token_id: first token that the decoder is given.
+        positions: that the model has on both sides; None: no limit.
     """
 
     pad_token_id: int
     decoder_start_token_id: int
+    positions: int | None = None
 
     def __call__(self, rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, "torch.Tensor"]:
         """Batch of rows with input_ids and labels of any length.
@@ -129,12 +131,12 @@ class Seq2SeqCollator:
         shifted = [
             np.concatenate(([self.decoder_start_token_id], row["labels"]))[: max(len(row["labels"]), 1)] for row in rows
         ]
-        decoder_input_ids_BT = pad(shifted, self.pad_token_id)["input_ids"]
+        decoder_input_ids_BT = pad(shifted, self.pad_token_id, self.positions)["input_ids"]
         labels_BT = torch.full_like(decoder_input_ids_BT, IGNORE_INDEX)
         for place, row in enumerate(rows):
             labels_BT[place, : len(row["labels"])] = torch.from_numpy(row["labels"])
         return {
-            **pad([row["input_ids"] for row in rows], self.pad_token_id),
+            **pad([row["input_ids"] for row in rows], self.pad_token_id, self.positions),
             "decoder_input_ids": decoder_input_ids_BT,
             "labels": labels_BT,
         }

@@ -151,13 +151,16 @@ def budget_parts(lengths: Sequence[int], most: int, max_tokens: int | None) -> l
     return parts
 
 
-def collate(rows: Sequence[Mapping[str, np.ndarray]], pad_token_id: int, pads: Mapping[str, Any]) -> Batch:
+def collate(
+    rows: Sequence[Mapping[str, np.ndarray]], pad_token_id: int, pads: Mapping[str, Any], most: int | None = None
+) -> Batch:
     """A batch of examples, padded on the right to the longest.
 
     Args:
         rows: examples; `input_ids` gives the attention mask.
         pad_token_id: fills up input_ids.
         pads: what fills up each other field that has a value for every token; fields not named are stacked.
+        most: positions that the model has.
 
     Returns:
         input_ids and attention_mask, int64 (B, T); the fields of `pads` (B, T); stacked fields (B,) where every row has
@@ -165,7 +168,7 @@ def collate(rows: Sequence[Mapping[str, np.ndarray]], pad_token_id: int, pads: M
     """
     import torch
 
-    batch = pad([row["input_ids"] for row in rows], pad_token_id)
+    batch = pad([row["input_ids"] for row in rows], pad_token_id, most)
     shape = batch["input_ids"].shape
     for name in (name for name in rows[0] if name != "input_ids"):
         if name in pads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pipelines.data.card_schema import SPLITS
+from pipelines.data.card_schema import SPLITS, DrawnSplit
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import RoleColumns
 from pipelines.data.files import SourceFile
@@ -162,15 +162,20 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
         read[split], stated = _read(source, split, roles)
         check_stated_rows(source, split, len(read[split]))
         names = names or stated
+    for rows in read.values():
+        for role in (role for role in rules.optional if role in read["train"].table.column_names):
+            if role not in rows.table.column_names:
+                raise DataError(
+                    f"{rows.where(0).split(', row')[0]} has no column {role!r}, which the training rows have. "
+                    "Every split needs it; map it with --data.columns."
+                )
     rules.learn(read["train"], names)
     receipt: dict[str, Any] = {}
     for split, rows in read.items():
         read[split], receipt[split] = _checked(split, rows, rules, config.invalid_rows)
     receipt["validation_split"] = None
     if "validation" not in read:
-        drawn = None if source.chosen is None else source.chosen.drawn
-        share, seed = (config.validation_share, config.split_seed) if drawn is None else (drawn.share, drawn.seed)
-        read |= _draw(read["train"], rules, share, seed, receipt)
+        read |= _draw(read["train"], rules, _drawing(source, config), receipt)
     if config.max_train_rows is not None and len(read["train"]) > config.max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - config.max_train_rows
         read["train"] = Rows(read["train"].table.slice(0, config.max_train_rows))
@@ -270,13 +275,17 @@ def _checked(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tupl
     first: dict[str, tuple[int, Problem]] = {}
     dropped: Counter[str] = Counter()
     keep = []
-    ids: set[Any] = set()
+    ids: dict[str, int] = {}
     for index, row in enumerate(rows):
         problem = rules.problem(row)
-        if problem is None and row.get("id") is not None:
-            if row["id"] in ids:
-                problem = Problem("duplicate_id", f"the id {row['id']!r} stands in a row before. Ids must differ.")
-            ids.add(row["id"])
+        if problem is None and isinstance(row.get("id"), list | dict):
+            problem = Problem("id_not_plain", f"the id is {row['id']!r}, expected a number or text.")
+        elif problem is None and row.get("id") is not None:
+            if str(row["id"]) in ids:
+                told = f"the id {row['id']!r} stands in row {ids[str(row['id'])]:,} too. Ids must differ."
+                problem = Problem("duplicate_id", told)
+            elif problem is None:
+                ids[str(row["id"])] = row[NUMBER]
         keep.append(problem is None)
         if problem is not None:
             first.setdefault(problem.reason, (index, problem))
@@ -290,33 +299,57 @@ def _checked(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tupl
             "counted by reason, with --data.invalid_rows drop."
         )
     if not any(keep):
-        raise DataError(f"Every one of the {len(rows):,} rows of {split} was dropped: {dict(dropped)}.")
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        index, problem = min(first.values(), key=lambda one: one[0])
+        raise DataError(
+            f"Every one of the {len(rows):,} rows of {split} was dropped: {reasons}. The first: {rows.where(index)}: "
+            f"{problem.message}"
+        )
     if dropped:
         say(f"{split}: {dropped.total():,} of {len(rows):,} rows left out: {dict(dropped)}")
     kept = Rows(rows.table.filter(pa.array(keep))) if dropped else rows
     return kept, {"rows_read": len(rows), "rows_dropped": dict(dropped)}
 
 
-def _draw(train: Rows, rules: RowRules, share: float, seed: int, receipt: dict[str, Any]) -> dict[str, Rows]:
-    """Train and validation: the groups with the lowest seeded hash go to validation."""
+def _drawing(source: Source, config: LabelledDataConfig) -> DrawnSplit:
+    """How the validation split is drawn: as the card states, else as the config does. Two statements are refused."""
+    stated = None if source.chosen is None else source.chosen.drawn
+    asked, default = (
+        DrawnSplit("hash", one.validation_share, one.split_seed) for one in (config, LabelledDataConfig())
+    )
+    if stated is None or source.card is None:
+        return asked
+    if asked not in (default, stated):
+        raise ConfigError(
+            f"The card {source.card.path} states how its validation split is drawn ({stated.method}, share "
+            f"{stated.share:g}, seed {stated.seed}). Remove data.validation_share and data.split_seed, or copy the "
+            "card and change the copy."
+        )
+    return stated
+
+
+def _draw(train: Rows, rules: RowRules, drawn: DrawnSplit, receipt: dict[str, Any]) -> dict[str, Rows]:
+    """Train and validation: the groups with the lowest seeded hash, or the last rows, go to validation."""
     import numpy as np
     import xxhash
 
-    hashes = np.array(
-        [xxhash.xxh3_64_intdigest(rules.group_key(row).encode("utf-8", "surrogatepass"), seed) for row in train],
-        dtype=np.uint64,
-    )
+    groups = [rules.group_key(row).encode("utf-8", "surrogatepass") for row in train]
+    hashes = np.array([xxhash.xxh3_64_intdigest(group, drawn.seed) for group in groups], dtype=np.uint64)
     distinct = np.unique(hashes)
     if len(distinct) < 2:
         raise DataError(
             f"The training data has {len(train):,} row(s) of {len(distinct)} group(s), so no validation rows can be "
-            "drawn from it: rows with the same text stay together. Give more rows, or --data.files.validation."
+            "drawn from it: rows with equal input, on one context, or of one `group` stay together. Give more rows, or "
+            "--data.files.validation."
         )
-    held_out = hashes <= distinct[max(1, int(share * len(distinct))) - 1]
+    if drawn.method == "tail":
+        held_out = np.arange(len(train)) >= len(train) - max(1, int(drawn.share * len(train)))
+    else:
+        held_out = hashes <= distinct[max(1, int(drawn.share * len(distinct))) - 1]
     moved = int(held_out.sum())
     receipt["train"]["moved_to_validation"] = moved
     receipt["validation"] = {"rows_read": 0, "rows_dropped": {}, "moved_from_train": moved}
-    receipt["validation_split"] = {"method": "hash", "share": share, "seed": seed}
+    receipt["validation_split"] = {"method": drawn.method, "share": drawn.share, "seed": drawn.seed}
     return {
         "train": train.take(np.flatnonzero(~held_out).tolist()),
         "validation": train.take(np.flatnonzero(held_out).tolist()),

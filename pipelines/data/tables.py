@@ -165,19 +165,34 @@ def _read_json(file: SourceFile, choose: ChooseColumns) -> Table:
         return _no_rows()
     keys = list(dict.fromkeys(key for row in rows[:PEEK_ROWS] for key in row))
     paths = choose(keys, file.shown)
+    for path in (path for path in paths if path not in keys):
+        _check_fields(path, rows, file)
     return Table(_json_table([[_at(row, path) for row in rows] for path in paths], paths, file), {})
 
 
+def _check_fields(path: str, rows: list[dict[str, Any]], file: SourceFile) -> None:
+    """Raises DataError if no row has the field that a path names."""
+    name, *fields = path.split(".")
+    objects = [row.get(name) for row in rows]
+    for field in fields:
+        known = [one for one in objects if isinstance(one, Mapping)]
+        names = list(dict.fromkeys(key for one in known[:PEEK_ROWS] for key in one))
+        if not any(field in one for one in known):
+            raise DataError(f"{file.shown}: column {name!r} has no field {field!r}. Fields found: {listed(names)}.")
+        objects = [one.get(field) for one in known]
+
+
 def _json_rows(file: SourceFile) -> Iterator[dict[str, Any]]:
-    line = 1
+    line, offset = 1, 0
     with open_bytes(file) as stream:
         for chunk in line_chunks(stream):
             if line == 1:
-                chunk = chunk.removeprefix(BOM)
+                chunk = chunk.replace(BOM, b"   ", 1) if chunk.startswith(BOM) else chunk  # blanks keep the offsets
                 if not is_json_lines(chunk):
                     yield from json_value_rows(chunk + stream.read(), file)
                     return
-            check_utf8(chunk, 0, file)
+            check_utf8(chunk, offset, file)
+            offset += len(chunk)
             for row in chunk.split(b"\n"):
                 if row.strip():
                     yield json_row(row, file, line)
@@ -201,16 +216,42 @@ def _json_table(values: list[list[Any]], paths: list[str], file: SourceFile) -> 
     for path, column in zip(paths, values, strict=True):
         try:
             columns[path] = pa.array(column)
-        except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
-            first = next(value for value in column if value is not None)
-            for number, value in enumerate(column, start=1):
-                if value is not None and json_type(value) != json_type(first):
-                    raise DataError(
-                        f"{file.shown}, row {number:,}: column {path!r} holds {json_type(value)} ({value!r}), but "
-                        f"{json_type(first)} ({first!r}) before. Give all rows one type."
-                    ) from None
-            raise DataError(f"{file.shown}: column {path!r} mixes types: {' '.join(str(error).split())}") from None
+        except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
+            raise _explain_column(path, column, file) from None
     return pa.table(columns)
+
+
+def _explain_column(path: str, column: list[Any], file: SourceFile) -> DataError:
+    """The error for values that no one column can hold: names the row where they part."""
+    import pyarrow as pa
+
+    first = next(value for value in column if value is not None)
+    for number, value in enumerate(column, start=1):
+        where = f"{file.shown}, row {number:,}: column {path!r} holds"
+        if value is not None and json_type(value) != json_type(first):
+            return DataError(
+                f"{where} {json_type(value)} ({_short(value)}), but {json_type(first)} ({_short(first)}) before. Give "
+                "all rows one type."
+            )
+        try:
+            pa.array([value])
+        except OverflowError:
+            return DataError(f"{where} {_short(value)}, a number of more than 64 bits.")
+        except UnicodeEncodeError:
+            return DataError(f"{where} half a surrogate pair, which UTF-8 cannot hold. Mend or delete that row.")
+        except (pa.ArrowException, TypeError):
+            kinds = sorted({json_type(one) for one in value}) if isinstance(value, list) else [json_type(value)]
+            return DataError(f"{where} {' and '.join(kinds)} in one row ({_short(value)}). Give all of it one type.")
+        try:
+            pa.array([first, value])
+        except (pa.ArrowException, TypeError):
+            return DataError(f"{where} {_short(value)}, of another type than {_short(first)} before.")
+    return DataError(f"{file.shown}: column {path!r} holds values of different types. Give all rows one.")
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]} ..."
 
 
 def _no_rows() -> Table:
@@ -230,7 +271,7 @@ def _read_csv(file: SourceFile, choose: ChooseColumns) -> Table:
         header = next(rows, None)
         if header is None:
             return _no_rows()
-        paths = choose(header, file.shown)
+        paths = [_plain_column(path, header, file) for path in choose(header, file.shown)]
         places = [header.index(path) for path in paths]
         values: list[list[str]] = [[] for _ in paths]
         for row in rows:
@@ -241,11 +282,18 @@ def _read_csv(file: SourceFile, choose: ChooseColumns) -> Table:
     )
 
 
+def _plain_column(path: str, columns: Sequence[str], file: SourceFile) -> str:
+    if path not in columns:
+        name, field = path.split(".", 1)
+        raise DataError(f"{file.shown}: column {name!r} has no field {field!r}: a {file.format} file has no objects.")
+    return path
+
+
 def _read_conll(file: SourceFile, choose: ChooseColumns) -> Table:
     """A line a token: the token first, its tag last, blanks or tabs between; an empty line ends a row."""
     import pyarrow as pa
 
-    paths = choose(CONLL_COLUMNS, file.shown)
+    paths = [_plain_column(path, CONLL_COLUMNS, file) for path in choose(CONLL_COLUMNS, file.shown)]
     rows: list[tuple[list[str], list[str]]] = []
     tokens: list[str] = []
     tags: list[str] = []
@@ -257,7 +305,7 @@ def _read_conll(file: SourceFile, choose: ChooseColumns) -> Table:
                     rows.append((tokens, tags))
                     tokens, tags = [], []
             elif fields[0] != "-DOCSTART-":  # CoNLL-2003 marks documents so
-                if len(fields) < 2:
+                if len(fields) < 2 or not fields[0].strip() or not fields[-1].strip():
                     raise DataError(
                         f"{file.shown}, line {number:,}: expected a token and its tag with a blank or tab between; "
                         f"found {line.strip()!r}."

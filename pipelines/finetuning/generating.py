@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError, DataError
-from pipelines.finetuning.predicting import write_rows
+from pipelines.finetuning.predicting import check_output, write_rows
 from pipelines.hub import load_pretrained
 from pipelines.pretrained import checkpoint_of
-from pipelines.tasks.conversation import Message, prompt_ids, stop_ids
+from pipelines.tasks.conversation import Message, check_messages, prompt_ids, stop_ids
 from pipelines.tasks.writing import pad_left, write
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
         raise ConfigError("generate.prompt and generate.input exclude each other. Give one.")
     if config.num_beams > 1 and config.do_sample:
         raise ConfigError("generate.num_beams is for a search without sampling: set --generate.do_sample false.")
+    check_output(config.output, "generate.output")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     use_cpu_threads(config.threads)
@@ -123,15 +124,15 @@ def answer_file(writer: Writer, config: "GenerationConfig") -> None:
         DataError: there is no such file, or a line is neither a prompt nor a conversation.
     """
     if config.input == "-":
-        lines = sys.stdin.read().splitlines()
+        shown, lines = "Standard input", sys.stdin.read().splitlines()
     else:
         path = Path(str(config.input)).expanduser()
         if not path.is_file():
             raise DataError(f"generate.input is {config.input!r}: there is no such file.")
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    rows = [_row(line, number, str(config.input)) for number, line in enumerate(lines, start=1) if line.strip()]
+        shown, lines = str(config.input), path.read_text(encoding="utf-8-sig").splitlines()
+    rows = [_row(line, number, shown) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
-        raise DataError(f"{config.input} has no prompts.")
+        raise DataError(f"{shown} has no prompts.")
 
     def answers() -> Any:
         for start in range(0, len(rows), config.batch_size):
@@ -152,6 +153,9 @@ def _row(line: str, number: int, shown: str) -> dict[str, Any]:
         raise DataError(f"{shown}, line {number:,} is not valid JSON: {error.msg}.") from None
     if not isinstance(row.get("prompt"), str) and not isinstance(row.get("messages"), list):
         raise DataError(f"{shown}, line {number:,} has neither 'prompt' nor 'messages'. Found: {', '.join(row)}.")
+    told = check_messages(row["messages"]) if "prompt" not in row else None
+    if told is not None:
+        raise DataError(f"{shown}, line {number:,}: {told[1]}")
     return dict(row)
 
 

@@ -1,6 +1,7 @@
 """Rows without answers -> predictions, by a saved model."""
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.data.columns import RoleColumns, check_mapping
 from pipelines.data.files import as_source, find_files, one_format
 from pipelines.data.labelled import FILE, NUMBER, Rows, read_files
-from pipelines.errors import DataError
+from pipelines.errors import ConfigError, DataError
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.tasks.saved import Saved
 from pipelines.tasks.task import Limit, Task
@@ -28,18 +29,19 @@ def read_rows(config: "PredictionConfig", task: Task) -> Rows:
         ConfigError: a column is mapped to a role that the task does not read.
         DataError: there is no such file, a column is missing, or a row is not what the task reads.
     """
-    check_mapping(config.columns)
-    needed = tuple(role for role in task.required if role not in task.answers)
-    roles = RoleColumns(config.columns, None, needed, (*task.optional, "id"))
+    check_mapping(config.columns, "predict.columns")
+    needed = task.inputs()
+    optional = [role for role in task.optional if role not in needed]
+    roles = RoleColumns(config.columns, None, needed, (*optional, "id"), "predict.columns")
     roles.check(task.name)
     if config.input != "-":
         rows = read_files(one_format(find_files(config.input, "predict.input"), "predict.input"), roles)
     else:
         rows = _read_stdin(roles, needed)
     for index, row in enumerate(rows):
-        bad = next((role for role in needed if row[role] is None or row[role] in ("", [])), None)
-        if bad is not None:
-            raise DataError(f"{rows.where(index)}: the {bad} is empty.")
+        problem = task.input_problem(row)
+        if problem is not None:
+            raise DataError(f"{rows.where(index)}: {problem.message}")
     return rows
 
 
@@ -49,9 +51,10 @@ def _read_stdin(roles: RoleColumns, needed: tuple[str, ...]) -> Rows:
         raise DataError("Standard input has no rows. Expected json lines, or one text a line.")
     if not lines[0].lstrip().startswith("{"):
         if len(needed) > 1 or needed[0] in ("tokens", "messages"):
+            example = {role: ["...", "..."] if role in ("tokens", "choices") else "..." for role in needed}
             raise DataError(
                 f"Standard input has plain text, but this model reads {' and '.join(needed)}. Give json lines: "
-                f"{json.dumps({role: '...' for role in needed})}"
+                f"{json.dumps(example)}"
             )
         column = next(iter(roles.mapping), needed[0])
         lines = [json.dumps({column: line}) for line in lines]
@@ -82,6 +85,13 @@ def predict_rows(saved: Saved, rows: Rows, config: "PredictionConfig") -> Iterat
 def _policy(task: Task) -> str:
     """Rows to predict are never dropped."""
     return task.policies[0]
+
+
+def check_output(output: str | None, key: str) -> None:
+    """Raises ConfigError if a file cannot be written, before anything is computed."""
+    folder = Path(output or ".").expanduser().absolute().parent
+    if output is not None and (not folder.is_dir() or not os.access(folder, os.W_OK)):
+        raise ConfigError(f"{key} is {output!r}, but there is no folder {str(folder)!r} that can be written to.")
 
 
 def write_rows(rows: Iterable[dict[str, Any]], output: str | None) -> None:

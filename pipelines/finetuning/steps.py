@@ -9,7 +9,7 @@ from pipelines.data.labelled import LabelledData, Rows, load_labelled
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.finetuning.evaluating import Evaluator, spread_rows
-from pipelines.finetuning.members import Member, run_members
+from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
@@ -63,6 +63,10 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     with state.main_process_first():  # the others read its cache
         data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
         task.use_tokenizer(_tokenizer(task, config, data), config.model)
+    if config.evaluation.folds is not None:
+        split_folds(
+            task, data.train, config.evaluation.folds, config.training.seed
+        )  # refused before anything is trained
     scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
@@ -125,11 +129,13 @@ def fit(
     """
     training = config.training
     task.threshold = None
-    model = task.build(config.model, None if config.model.name else config.data.max_length or 512)
+    # From scratch, a model has the positions asked for, unless its config states them.
+    model = task.build(config.model, config.data.max_length)
     if "token_type_ids" not in inspect.signature(model.forward).parameters:
         names = ["input_ids", "attention_mask"]  # what a tokenizer gives, its model must take
         task.tokenizer.model_input_names = task.tokenizer.init_kwargs["model_input_names"] = names
-    limit = choose_limit(task, config.data.max_length, config.data.overlength, positions_of(model))
+    task.positions = positions_of(model)
+    limit = choose_limit(task, config.data.max_length, config.data.overlength, task.positions)
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
     model = add_lora(model, config.lora, config.model.name is not None, list(added))
     examples = {

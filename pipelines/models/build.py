@@ -110,6 +110,7 @@ def build_model(
     new_tokens: Mapping[int, list[int]] | None = None,
     dropout: float | None = None,
     settings: Mapping[str, Any] | None = None,
+    size_key: str = "data.block_size",
 ) -> "PreTrainedModel":
     """A model with the head of an objective and fp32 weights, fitting the tokenizer and the block size.
 
@@ -125,6 +126,7 @@ def build_model(
         new_tokens: tokens that were added to a checkpoint's tokenizer -> the tokens each was cut into before.
         dropout: rate of all layers in training; None: as the config has it.
         settings: of the config, besides its own, such as the labels of a classifier.
+        size_key: the key of block_size, for messages.
 
     Raises:
         ConfigError: no or unknown source, fewer positions than block_size, a stated vocabulary smaller than the
@@ -203,7 +205,7 @@ def build_model(
         )
         model.float()
     if block_size is not None:
-        check_positions(model, block_size)
+        check_positions(model, block_size, size_key)
     model.config.use_cache = False  # with a cache, transformers does not isolate packed documents
     return model
 
@@ -362,11 +364,11 @@ def positions_of(model: "PreTrainedModel") -> int | None:
     return None if positions is None else positions - position_offset(model)
 
 
-def check_positions(model: "PreTrainedModel", block_size: int) -> None:
+def check_positions(model: "PreTrainedModel", block_size: int, size_key: str = "data.block_size") -> None:
     """Raises ConfigError if a model has fewer positions than block_size."""
     room = positions_of(model)
     if room is not None and room < block_size:
         raise ConfigError(
-            f"data.block_size is {block_size}, but the model has {room} positions. "
-            f"Set --data.block_size {room} or less, or a model with more positions."
+            f"{size_key} is {block_size}, but the model has {room} positions. "
+            f"Set --{size_key} {room} or less, or a model with more positions."
         )

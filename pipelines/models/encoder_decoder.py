@@ -24,25 +24,26 @@ def build_encoder_decoder(
     tokenizer: "PreTrainedTokenizerBase",
     block_size: int | None,
     new_tokens: Mapping[int, list[int]] | None = None,
+    size_key: str = "data.block_size",
 ) -> "PreTrainedModel":
     """A sequence-to-sequence model with fp32 weights: `build_model`, or `join` if there are two checkpoints.
 
     Args:
-        config, tokenizer, block_size, new_tokens: as for `build_model`.
+        config, tokenizer, block_size, new_tokens, size_key: as for `build_model`.
 
     Raises:
         ConfigError, HubError: see there; or model.decoder_name without model.name, or a model that does not know the
             token its decoder starts with.
     """
     if config.decoder_name is None:
-        model = build_model("seq2seq", config, tokenizer, block_size, new_tokens)
+        model = build_model("seq2seq", config, tokenizer, block_size, new_tokens, size_key=size_key)
     elif config.name is None:
         raise ConfigError(
             f"model.decoder_name is {config.decoder_name!r}, but there is no encoder to join it to: set model.name to "
             "a pretrained encoder that reads the same tokens."
         )
     else:
-        model = join(config, tokenizer, block_size, new_tokens or {})
+        model = join(config, tokenizer, block_size, new_tokens or {}, size_key)
     if getattr(model.config, "decoder_start_token_id", None) is None:
         raise ConfigError(
             f"The config of this {model.config.model_type} model has no decoder_start_token_id, so its decoder does "
@@ -75,6 +76,7 @@ def join(
     tokenizer: "PreTrainedTokenizerBase",
     block_size: int | None,
     new_tokens: Mapping[int, list[int]],
+    size_key: str,
 ) -> "PreTrainedModel":
     """Encoder and decoder from two pretrained encoders (Rothe et al. 2020, section 2), as one EncoderDecoderModel.
 
@@ -131,7 +133,7 @@ def join(
         if missing:
             raise ConfigError(f"The checkpoint {one} lacks weights such as {missing[0]!r}. Has it another head?")
         if block_size is not None:
-            check_positions(model, block_size)
+            check_positions(model, block_size, size_key)
         resize_embeddings(model, tokenizer, new_tokens)
         return model, len(loading["missing_keys"])
 

@@ -18,6 +18,7 @@ from pipelines.task_sections import ChatConfig
 from pipelines.tasks.conversation import (
     TURN_BEGIN,
     TURN_END,
+    check_messages,
     encode_conversation,
     next_token_labels,
     prompt_ids,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.sections import ModelConfig
-
-ROLES = ("system", "user", "assistant", "tool")
 
 
 class Chat(Task):
@@ -55,27 +54,14 @@ class Chat(Task):
 
     # ------------------------------------------------------------ rows
 
-    def problem(self, row: Row) -> Problem | None:
-        messages = row["messages"]
-        if not isinstance(messages, list) or not messages:
-            return Problem(
-                "messages_not_list", f"messages must be a list of {{role, content}}; found {str(messages)[:80]!r}."
-            )
-        for place, message in enumerate(messages, start=1):
-            if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-                return Problem(
-                    "message_malformed", f"message {place} is {str(message)[:80]!r}, expected {{role, content}}."
-                )
-            if message["role"] not in ROLES:
-                return Problem(
-                    "unknown_role", f"message {place} has the role {message['role']!r}; roles are {', '.join(ROLES)}."
-                )
-            if not isinstance(message.get("content"), str) or not message["content"].strip():
-                return Problem("empty_content", f"message {place} ({message['role']}) has no content.")
-        if messages[-1]["role"] != "assistant":
-            return Problem(
-                "last_turn_not_assistant", f"the last turn is the {messages[-1]['role']}'s, which nobody answers."
-            )
+    def input_problem(self, row: Row) -> Problem | None:
+        told = check_messages(row["messages"])
+        return None if told is None else Problem(*told)
+
+    def answer_problem(self, row: Row) -> Problem | None:
+        role = row["messages"][-1]["role"]
+        if role != "assistant":
+            return Problem("last_turn_not_assistant", f"the last turn is the {role}'s, which nobody answers.")
         return None
 
     def texts(self, row: Row) -> list[str]:
@@ -154,15 +140,17 @@ class Chat(Task):
         return int(self.tokenizer.eos_token_id if pad is None else pad)
 
     def collate(self, examples: Sequence[Any]) -> Batch:
-        return collate(examples, self._pad, {"labels": IGNORE_INDEX})
+        return collate(examples, self._pad, {"labels": IGNORE_INDEX}, self.positions)
 
     # ------------------------------------------------------------ model
 
     def build(self, config: "ModelConfig", max_length: int | None) -> "PreTrainedModel":
+        from pipelines.models.attention_check import check_attention
         from pipelines.models.build import build_model
         from pipelines.models.sparse_head import SparseHead
 
-        model = build_model("causal", config, self.tokenizer, max_length)
+        model = build_model("causal", config, self.tokenizer, max_length, size_key="data.max_length")
+        check_attention(model, isolate_documents=False)
         model.config.eos_token_id = self.tokenizer.eos_token_id
         if model.generation_config is not None:
             model.generation_config.eos_token_id = sorted(stop_ids(self.tokenizer))

@@ -17,7 +17,7 @@ from pipelines.task_sections import ClassificationConfig
 from pipelines.tasks import relations
 from pipelines.tasks.heads import ClassLoss, HeadLoss, MultiLabelLoss, RegressionLoss
 from pipelines.tasks.labels import Labels
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, check_text, encode_texts
+from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, check_text, encode_texts, found
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipelines.sections import ModelConfig
 
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+REGRESSION_ADVICE = " For numbers to be predicted, set --task.problem_type regression."
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
 
 
@@ -54,31 +55,37 @@ class TextClassification(Task):
         if self.problem_type is None:
             self.problem_type = MULTI if isinstance(first, list) else SINGLE
         self.has_pairs = "text_pair" in rows[0]
-        self.has_entities = "head" in rows[0] and "tail" in rows[0]
+        self.has_entities = "head" in rows[0]
+        if self.has_entities != ("tail" in rows[0]):
+            raise ConfigError("A relation has two entities: map a column to each of the roles head and tail.")
         if self.has_pairs and self.has_entities:
             raise ConfigError(
                 "Relations are between entities of one text: leave the role text_pair, or head and tail, out."
             )
         if self.problem_type == REGRESSION:
-            values = {row["label"] for row in rows if _number(row["label"]) is not None}
+            values = {number for number in (_number(row["label"]) for row in rows) if number is not None}
             if len(values) == 1:
                 raise DataError(f"All numbers of the training split are {values.pop():g}: there is nothing to learn.")
             return
-        found = [
-            value for row in rows for value in (row["label"] if isinstance(row["label"], list) else [row["label"]])
-        ]
-        self.labels = Labels.of(found, names, len(rows))
+        labels = [row["label"] if isinstance(row["label"], list) else [row["label"]] for row in rows]
+        values = [value for several in labels for value in several]
+        least = 1 if self.problem_type == MULTI else 2
+        self.labels = Labels.of(values, names, len(rows), least, advice=REGRESSION_ADVICE)
 
-    def problem(self, row: Row) -> Problem | None:
+    def input_problem(self, row: Row) -> Problem | None:
         text = check_text(row, "text", *(["text_pair"] if self.has_pairs else []))
-        if text is not None:
-            return text
-        if self.has_entities:
+        if text is None and self.has_entities:
             marked = relations.mark(row["text"], row["head"], row["tail"])
-            if isinstance(marked, Problem):
-                return marked
-        label = self.target(row)
-        return label if isinstance(label, Problem) else None
+            return marked if isinstance(marked, Problem) else None
+        return text
+
+    def answer_problem(self, row: Row) -> Problem | None:
+        target = self.target(row)
+        return target if isinstance(target, Problem) else None
+
+    def inputs(self) -> tuple[str, ...]:
+        more = (("text_pair",) if self.has_pairs else ()) + (("head", "tail") if self.has_entities else ())
+        return ("text", *more)
 
     def target(self, row: Row) -> Any:
         """The label of a row as a number, a list of 0.0 and 1.0 for several, or why it has none."""
@@ -94,12 +101,13 @@ class TextClassification(Task):
                     "several_labels",
                     f"the label is the list {value!r}, expected one. For several: --task.problem_type {MULTI}.",
                 )
-            return self.labels.find(value)
+            return self.labels.find(value, floats=REGRESSION_ADVICE)
         if not isinstance(value, list):
-            return Problem("label_not_list", f"the label is {value!r}, expected a list of labels (it may be empty).")
-        found = [self.labels.find(one) for one in value]
-        problems = [one for one in found if isinstance(one, Problem)]
-        return problems[0] if problems else [float(index in found) for index in range(len(self.labels))]
+            told = f"the label is {found(value)}, expected a list of labels (it may be empty)."
+            return Problem("label_not_list", told)
+        indices = [self.labels.find(one, floats="") for one in value]
+        problems = [one for one in indices if isinstance(one, Problem)]
+        return problems[0] if problems else [float(index in indices) for index in range(len(self.labels))]
 
     def texts(self, row: Row) -> list[str]:
         if self.has_entities:
@@ -134,7 +142,7 @@ class TextClassification(Task):
         )
 
     def collate(self, examples: Sequence[Any]) -> Batch:
-        return collate(examples, self.tokenizer.pad_token_id or 0, {"token_type_ids": 0})
+        return collate(examples, self.tokenizer.pad_token_id or 0, {"token_type_ids": 0}, self.positions)
 
     # ------------------------------------------------------------ model
 
@@ -143,7 +151,9 @@ class TextClassification(Task):
 
         names = ("value",) if self.problem_type == REGRESSION else self.labels.names
         settings = label_settings(names, self.problem_type)
-        return build_model("sequence", config, self.tokenizer, max_length, settings=settings)
+        return build_model(
+            "sequence", config, self.tokenizer, max_length, size_key="data.max_length", settings=settings
+        )
 
     def loss(self, model: "PreTrainedModel", bf16: bool) -> Loss:
         losses: dict[str | None, type[HeadLoss]] = {
@@ -208,7 +218,7 @@ class TextClassification(Task):
     def shown(self, row: Row, prediction: Prediction) -> dict[str, str]:
         said = self.public(prediction)
         if self.problem_type == REGRESSION:
-            expected, predicted = f"{row['label']:g}", f"{said['value']:.3f}"
+            expected, predicted = f"{self.target(row):g}", f"{said['value']:.3f}"
         elif self.problem_type == MULTI:
             names = [name for name, is_on in zip(self.labels.names, self.target(row), strict=True) if is_on]
             expected, predicted = ", ".join(names) or "none", ", ".join(said["labels"]) or "none"
@@ -244,7 +254,7 @@ class TextClassification(Task):
     def load_state(self, state: dict[str, Any]) -> None:
         self.problem_type, names = state["problem_type"], tuple(state["label_names"])
         self.has_pairs, self.has_entities = state["has_pairs"], state["has_entities"]
-        self.labels = Labels(names, {name: index for index, name in enumerate(names)})
+        self.labels = Labels.named(names)
 
 
 # ---------------------------------------------------------------- figures

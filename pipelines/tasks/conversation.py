@@ -22,6 +22,24 @@ CHATML = (
 )
 
 
+ROLES = ("system", "user", "assistant", "tool")
+
+
+def check_messages(messages: Any) -> tuple[str, str] | None:
+    """Why something is no conversation: a reason to count by, and what to tell; None where it is one."""
+    if not isinstance(messages, list) or not messages:
+        return "messages_not_list", f"messages must be a list of {{role, content}}; found {str(messages)[:80]!r}."
+    for place, message in enumerate(messages, start=1):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return "message_malformed", f"message {place} is {str(message)[:80]!r}, expected {{role, content}}."
+        if message["role"] not in ROLES:
+            told = f"message {place} has the role {message['role']!r}; roles are {', '.join(ROLES)}."
+            return "unknown_role", told
+        if not isinstance(message.get("content"), str) or not message["content"].strip():
+            return "empty_content", f"message {place} ({message['role']}) has no content."
+    return None
+
+
 class Encoded(NamedTuple):
     """A conversation.
 
@@ -55,7 +73,7 @@ def encode_conversation(tokenizer: "PreTrainedTokenizerBase", messages: Sequence
                 before = after[: after.find(message["content"])]
             if not (whole.startswith(after) and after.startswith(before)):
                 raise ConfigError(
-                    "The chat template of this tokenizer writes a turn differently when another follows it, so the "
+                    "The chat template writes a turn differently when another follows it, so the "
                     "assistant's tokens cannot be told. Set --task.chat_template chatml, or one of your own."
                 )
             spans.append((len(before), len(after)))
@@ -68,7 +86,7 @@ def encode_conversation(tokenizer: "PreTrainedTokenizerBase", messages: Sequence
         stop = inside[stops[inside]]
         if not len(stop):
             raise ConfigError(
-                f"The chat template of this tokenizer ends a turn of the assistant without its stop token "
+                f"The chat template ends a turn of the assistant without its stop token "
                 f"{tokenizer.eos_token!r}: a model trained so would never stop. Set --task.chat_template chatml, or a "
                 "template of your own that ends turns with it."
             )
@@ -103,7 +121,7 @@ def _render(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], *
     except (jinja2.TemplateError, ValueError, TypeError) as error:
         roles = ", ".join(message["role"] for message in messages)
         reason = " ".join(str(error).split())
-        raise ConfigError(f"The chat template of this tokenizer refuses a conversation of {roles}: {reason}") from None
+        raise ConfigError(f"The chat template refuses a conversation of {roles}: {reason}") from None
     return str(text)
 
 
@@ -125,7 +143,10 @@ def use_template(tokenizer: "PreTrainedTokenizerBase", template: str | None) -> 
         path = Path(template).expanduser()
         if not path.is_file():
             raise ConfigError(f"task.chat_template is {template!r}; expected chatml, or the path of a Jinja file.")
-        tokenizer.chat_template = path.read_text(encoding="utf-8")
+        try:
+            tokenizer.chat_template = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"task.chat_template is {template!r}, which is not UTF-8 text: {error}.") from None
     elif tokenizer.chat_template is None:
         raise ConfigError(
             "The tokenizer has no chat template, so it does not say how a conversation is written. Set "

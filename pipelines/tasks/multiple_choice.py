@@ -11,12 +11,23 @@ import numpy as np
 from pipelines.data.collation import pad
 from pipelines.data.examples import Batch, Examples, Ragged
 from pipelines.data.labelled import Problem, Row, Rows
-from pipelines.errors import DataError
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.mean_reciprocal_rank.mean_reciprocal_rank import reciprocal_ranks
 from pipelines.task_sections import MultipleChoiceConfig
 from pipelines.tasks.heads import ChoiceLoss
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
+from pipelines.tasks.task import (
+    Limit,
+    Loss,
+    Prediction,
+    Scored,
+    Task,
+    all_too_long,
+    batches,
+    check_text,
+    close_counts,
+    found,
+    too_long,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +35,7 @@ if TYPE_CHECKING:
 
     from pipelines.sections import ModelConfig
 
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class MultipleChoice(Task):
@@ -40,37 +51,39 @@ class MultipleChoice(Task):
 
     # ------------------------------------------------------------ rows
 
-    def problem(self, row: Row) -> Problem | None:
+    def input_problem(self, row: Row) -> Problem | None:
         text = check_text(row, "text", *(["question"] if "question" in row else []))
         if text is not None:
             return text
         choices = row["choices"]
         if not isinstance(choices, list) or not all(isinstance(one, str) and one.strip() for one in choices):
-            return Problem("choices_not_texts", f"choices must be a list of text; found {str(choices)[:80]!r}.")
+            return Problem("choices_not_texts", f"choices must be a list of text; found {found(choices)}.")
         if len(choices) < 2:
-            return Problem("too_few_choices", f"there are {len(choices)} choices, expected at least two.")
+            return Problem("too_few_choices", f"expected at least two choices, found {len(choices)}.")
+        return None
+
+    def answer_problem(self, row: Row) -> Problem | None:
         target = self.target(row)
         return target if isinstance(target, Problem) else None
 
     def target(self, row: Row) -> int | Problem:
         """The place of the right choice, from 0, or why the row has none: a place, a letter A, B, ..., or its words."""
         value, choices = row["label"], row["choices"]
-        if value is None:
+        word = value.strip() if isinstance(value, str) else None
+        if value is None or word == "":
             return Problem("null_label", "the label is missing.")
-        if isinstance(value, str) and value in choices:
+        if word is not None and value in choices:
             return int(choices.index(value))
-        if isinstance(value, str) and value.strip() in LETTERS[: len(choices)]:
-            return LETTERS.index(value.strip())
+        if word is not None and len(word) == 1 and word in LETTERS[: len(choices)]:
+            return LETTERS.index(word)
         try:
             place = int(value) if float(value) == int(value) else -1
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             place = -1
         if not 0 <= place < len(choices):
-            last = len(choices) - 1
-            return Problem(
-                "unknown_label",
-                f"the label {value!r} is no choice: expected 0 to {last}, A to {LETTERS[last]}, or words.",
-            )
+            letters = f", A to {LETTERS[len(choices) - 1]}" if len(choices) <= len(LETTERS) else ""
+            expected = f"expected 0 to {len(choices) - 1}{letters}, or words."
+            return Problem("unknown_label", f"the label {value!r} is no choice: {expected}")
         return place
 
     def texts(self, row: Row) -> list[str]:
@@ -117,7 +130,7 @@ class MultipleChoice(Task):
                 labels.append([target if isinstance(target, int) else 0])
                 row_E.append(start + place)
         if not ids:
-            raise DataError(f"Every row is longer than data.max_length ({limit.max_length}) and was dropped.")
+            raise all_too_long(limit)
         counts["rows_dropped_overlength"] = len(rows) - len(row_E)
         fields = {"input_ids": Ragged(ids, np.int64), "choice_lengths": Ragged(lengths, np.int64)}
         if any(map(any, types)):
@@ -145,7 +158,7 @@ class MultipleChoice(Task):
             for one in examples:
                 choices = np.split(one[name], np.cumsum(one["choice_lengths"])[:-1])
                 parts += choices + [choices[0]] * (most - len(choices))  # a choice that is none is masked in the logits
-            padded = pad(parts, (self.tokenizer.pad_token_id or 0) if name == "input_ids" else 0)
+            padded = pad(parts, (self.tokenizer.pad_token_id or 0) if name == "input_ids" else 0, self.positions)
             batch[name] = padded["input_ids"].view(len(examples), most, -1)
             if name == "input_ids":
                 batch["attention_mask"] = padded["attention_mask"].view(len(examples), most, -1)
@@ -158,7 +171,7 @@ class MultipleChoice(Task):
     def build(self, config: "ModelConfig", max_length: int | None) -> "PreTrainedModel":
         from pipelines.models.build import build_model
 
-        return build_model("choice", config, self.tokenizer, max_length)
+        return build_model("choice", config, self.tokenizer, max_length, size_key="data.max_length")
 
     def loss(self, model: "PreTrainedModel", bf16: bool) -> Loss:
         return ChoiceLoss(bf16)
@@ -170,10 +183,10 @@ class MultipleChoice(Task):
         return [probabilities_C[:count] for probabilities_C, count in zip(probabilities_BC, counts, strict=True)]
 
     def predictions(self, outputs: Sequence[Any], examples: Examples, rows: Sequence[Row]) -> list[Prediction]:
-        found: list[Prediction] = [{} for _ in rows]
+        said: list[Prediction] = [{} for _ in rows]
         for probabilities_C, row in zip(outputs, examples.row_E.tolist(), strict=True):
-            found[row] = _prediction(probabilities_C)
-        return found
+            said[row] = _prediction(probabilities_C)
+        return said
 
     def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
         labels_R = np.array([self.target(row) for row in rows])
@@ -189,16 +202,16 @@ class MultipleChoice(Task):
         return Scored(metrics, "accuracy", lambda chosen: float(correct_R[chosen].mean()), correct_R, worth_R)
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
-        from pipelines.baselines.multiple_choice import TfidfChoice, commonest_position
+        from pipelines.baselines.multiple_choice import TfidfChooser, position_shares
 
         known = list(train)
         labels = [target for target in map(self.target, known) if isinstance(target, int)]
-        position = commonest_position(labels)
+        position = int(position_shares(labels).argmax())
         yield (
             "commonest_position",
             [_prediction(np.eye(len(row["choices"]))[min(position, len(row["choices"]) - 1)]) for row in rows],
         )
-        baseline = TfidfChoice(seed).fit(
+        baseline = TfidfChooser().fit(
             [self._prompt(row) for row in known], [self._choices(row) for row in known], labels
         )
         figures = baseline.predict_proba([self._prompt(row) for row in rows], [self._choices(row) for row in rows])

@@ -19,7 +19,19 @@ from pipelines.metrics.loading import load_metric
 from pipelines.metrics.squad.squad import token_f1
 from pipelines.task_sections import QuestionAnsweringConfig
 from pipelines.tasks.heads import SpanLoss
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
+from pipelines.tasks.task import (
+    Limit,
+    Loss,
+    Prediction,
+    Scored,
+    Task,
+    all_too_long,
+    batches,
+    check_text,
+    close_counts,
+    found,
+    too_long,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -59,23 +71,23 @@ class QuestionAnswering(Task):
         """Whether there are questions without an answer."""
         self.with_no_answer = any(answers_of(row) == [] for row in train)
 
-    def problem(self, row: Row) -> Problem | None:
-        text = check_text(row, "question", "context")
-        if text is not None:
-            return text
+    def input_problem(self, row: Row) -> Problem | None:
+        return check_text(row, "question", "context")
+
+    def answer_problem(self, row: Row) -> Problem | None:
         answers = answers_of(row)
         if isinstance(answers, Problem):
             return answers
         if not answers and not self.with_no_answer:
             return Problem("no_answer", "there is no answer, though every training row has one.")
         for answer, start in answers:
-            found = row["context"][start : start + len(answer)] if start >= 0 else ""
-            if found != answer or not answer.strip():
+            there = row["context"][start : start + len(answer)] if start >= 0 else ""
+            if there != answer or not answer.strip():
                 place = row["context"].find(answer) if answer.strip() else -1
                 hint = f"It begins at {place}." if place >= 0 else "It is nowhere in the context."
                 return Problem(
                     "answer_not_at_offset",
-                    f"the answer {answer!r} does not stand at character {start} of the context, but {found!r}. {hint}",
+                    f"the answer {answer!r} does not stand at character {start} of the context, but {there!r}. {hint}",
                 )
         return None
 
@@ -126,7 +138,8 @@ class QuestionAnswering(Task):
                 if place in several and limit.overlength != "split" and (training or limit.overlength == "error"):
                     if limit.overlength == "error":
                         raise too_long(rows.where(start + place), len(window_ids) + 1, limit)
-                    counts["tokens_of_dropped_rows"] += len(window_ids)
+                    again = self.stride if window and of_row[window - 1] == place else 0
+                    counts["tokens_of_dropped_rows"] += len(window_ids) - again
                     continue
                 again = self.stride if window and of_row[window - 1] == place else 0
                 counts["tokens_kept"] += len(window_ids) - again
@@ -143,6 +156,8 @@ class QuestionAnswering(Task):
                 row_E.append(start + place)
                 windows.append(Window(first, offsets) if not training else Window(first, []))
             counts["rows_in_several_windows"] += len(several)
+        if not ids:
+            raise all_too_long(limit)
         fields = {"input_ids": Ragged(ids, np.int64)}
         if any(map(any, types)):
             fields["token_type_ids"] = Ragged(types, np.int64)
@@ -173,14 +188,14 @@ class QuestionAnswering(Task):
         return (window.first + inside[0], window.first + inside[-1]) if inside else (0, 0)
 
     def collate(self, examples: Sequence[Any]) -> Batch:
-        return collate(examples, self.tokenizer.pad_token_id or 0, {"token_type_ids": 0})
+        return collate(examples, self.tokenizer.pad_token_id or 0, {"token_type_ids": 0}, self.positions)
 
     # ------------------------------------------------------------ model
 
     def build(self, config: "ModelConfig", max_length: int | None) -> "PreTrainedModel":
         from pipelines.models.build import build_model
 
-        return build_model("question", config, self.tokenizer, max_length)
+        return build_model("question", config, self.tokenizer, max_length, size_key="data.max_length")
 
     def loss(self, model: "PreTrainedModel", bf16: bool) -> Loss:
         return SpanLoss(bf16)
@@ -319,9 +334,9 @@ class QuestionAnswering(Task):
             [row["context"] for row in known],
             [_columns(row) for row in known],
         )
-        found = baseline.predict([row["question"] for row in rows], [row["context"] for row in rows])
+        spans = baseline.predict([row["question"] for row in rows], [row["context"] for row in rows])
         limit = baseline.threshold if self.with_no_answer else -math.inf
-        yield "tfidf_span", [_said(*one) if one.score >= limit else _said("", 0, one.score) for one in found]
+        yield "tfidf_span", [_said(*one) if one.score >= limit else _said("", 0, one.score) for one in spans]
 
     # ------------------------------------------------------------ for people
 
@@ -378,7 +393,7 @@ def answers_of(row: Row) -> list[tuple[str, int]] | Problem:
     ):
         return Problem(
             "answers_malformed",
-            f"answers are {str(answers)[:100]!r}; expected {{'text': [...], 'answer_start': [...]}} of one length.",
+            f"answers are {found(answers)}; expected {{'text': [...], 'answer_start': [...]}} of one length.",
         )
     return list(zip(texts, starts, strict=True))
 

@@ -88,8 +88,11 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
     if told["task"] not in TASKS:
         raise ConfigError(f"{folder} is a model for {told['task']!r}, which this version of Plumbline does not know.")
     task_class = TASKS[told["task"]]
-    task: Task = task_class(task_class.config_class(**told["config"]))
-    task.load_state(told["state"])
+    try:
+        task: Task = task_class(task_class.config_class(**told["config"]))
+        task.load_state(told["state"])
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"{FILE} of {folder} was written by another version of Plumbline: {error}.") from None
     task.tokenizer = load("tokenizer", AutoTokenizer)
     architecture = getattr(transformers, (config.architectures or [""])[0])
     model = load("model", architecture, dtype="float32", use_safetensors=not gguf)

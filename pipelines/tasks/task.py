@@ -86,6 +86,8 @@ class Task(ABC):
     """Whether texts are to stand between the tokens that begin and end a document."""
     learned_baseline: ClassVar[str | None] = None
     """The baseline that gets better with training rows."""
+    positions: int | None = None
+    """That the model has; None: it counts without a table."""
     threshold: float | None = None
     """What `tune` has set."""
     tokenizer: "PreTrainedTokenizerBase"
@@ -100,9 +102,21 @@ class Task(ABC):
     def learn(self, train: Iterable[Row], names: tuple[str, ...] | None) -> None:  # noqa: B027
         """Takes from the training rows what rows are judged by, such as their labels. May raise DataError."""
 
-    @abstractmethod
     def problem(self, row: Row) -> Problem | None:
         """What is wrong with a row, if anything."""
+        return self.input_problem(row) or self.answer_problem(row)
+
+    @abstractmethod
+    def input_problem(self, row: Row) -> Problem | None:
+        """What is wrong with what a model is given."""
+
+    @abstractmethod
+    def answer_problem(self, row: Row) -> Problem | None:
+        """What is wrong with what is learnt, in a row whose input can be used."""
+
+    def inputs(self) -> tuple[str, ...]:
+        """The roles that a row to predict must have."""
+        return tuple(role for role in self.required if role not in self.answers)
 
     @abstractmethod
     def texts(self, row: Row) -> list[str]:
@@ -261,7 +275,7 @@ def encode_texts(
             types.append(row_types)
             kept.append(start + place)
     if not ids:
-        raise DataError(f"Every row is longer than data.max_length ({limit.max_length}) and was dropped.")
+        raise all_too_long(limit)
     counts["rows_dropped_overlength"] = len(rows) - len(kept)
     return ids, (types if any(map(any, types)) else None), np.array(kept, dtype=np.int64), close_counts(counts)
 
@@ -284,6 +298,11 @@ def too_long(where: str, tokens: int, limit: Limit) -> DataError:
         f"{where} has {tokens:,} tokens, more than data.max_length ({limit.max_length:,}). Raise it, shorten the row, "
         "or choose what becomes of such rows with --data.overlength."
     )
+
+
+def all_too_long(limit: Limit) -> DataError:
+    """The error for a split of which no row is left."""
+    return DataError(f"Every row is longer than data.max_length ({limit.max_length}) and was dropped. Raise it.")
 
 
 def choose_limit(task: Task, max_length: int | None, overlength: str | None, positions: int | None) -> Limit:
@@ -309,13 +328,21 @@ def choose_limit(task: Task, max_length: int | None, overlength: str | None, pos
     return Limit(max_length or min(positions or 512, 512), overlength or task.policies[0])
 
 
+def found(value: Any) -> str:
+    """A value for messages, not too long."""
+    if value is None:
+        return "nothing"
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else f"{shown[:80]} ..."
+    return f"the number {shown}" if isinstance(value, int | float) and not isinstance(value, bool) else shown
+
+
 def check_text(row: Row, *roles: str) -> Problem | None:
     """The problem of a row whose texts of the given roles are not all text with something in it."""
     for role in roles:
-        value = row[role]
+        value = row.get(role)
         if not isinstance(value, str):
-            found = "nothing" if value is None else f"{type(value).__name__} {value!r}"
-            return Problem(f"{role}_not_text", f"the {role} must be text; found {found}.")
+            return Problem(f"{role}_not_text", f"the {role} must be text; found {found(value)}.")
         if not value.strip():
             return Problem(f"empty_{role}", f"the {role} is empty.")
     return None

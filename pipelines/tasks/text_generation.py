@@ -4,7 +4,7 @@ Shape legend: B examples, T positions, R rows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,34 @@ from pipelines.metrics.rouge.rouge import rouge_rows
 from pipelines.task_sections import SummarizationConfig, TranslationConfig
 from pipelines.tasks.conversation import encode_conversation, next_token_labels, prompt_ids, stop_ids
 from pipelines.tasks.heads import TargetLoss
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, check_text, close_counts, too_long
+from pipelines.tasks.task import (
+    Limit,
+    Loss,
+    Prediction,
+    Scored,
+    Task,
+    all_too_long,
+    batches,
+    check_text,
+    close_counts,
+    too_long,
+)
 from pipelines.tasks.writing import pad_left, write
 from pipelines.training.objectives import SequenceToSequence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class _Written(NamedTuple):
+    """A row as ids; what was cut off its source and its target; how many of its tokens a decoder of its own reads."""
+
+    input_ids: list[int]
+    labels: list[int]
+    prompt: list[int]
+    source_cut: int
+    target_cut: int
+    decoder_tokens: int = 0
 
 
 class TextGeneration(Task):
@@ -47,8 +69,11 @@ class TextGeneration(Task):
 
     # ------------------------------------------------------------ rows
 
-    def problem(self, row: Row) -> Problem | None:
-        return check_text(row, *self.required)
+    def input_problem(self, row: Row) -> Problem | None:
+        return check_text(row, self.source_role)
+
+    def answer_problem(self, row: Row) -> Problem | None:
+        return check_text(row, self.target_role)
 
     def texts(self, row: Row) -> list[str]:
         return [row[self.source_role], row[self.target_role]]
@@ -66,17 +91,20 @@ class TextGeneration(Task):
         super().use_tokenizer(tokenizer, model)
 
     def build(self, config: Any, max_length: int | None) -> "PreTrainedModel":
+        from pipelines.models.attention_check import check_attention
         from pipelines.models.build import build_model
-        from pipelines.models.encoder_decoder import build_encoder_decoder
+        from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
         from pipelines.models.sparse_head import SparseHead
 
         longest = None if max_length is None else max(max_length, self.max_target_length)
         if self.has_decoder_alone:
             self.prompt = self.prompt or self.default_prompt
-            model = build_model("causal", config, self.tokenizer, longest)
+            model = build_model("causal", config, self.tokenizer, longest, size_key="data.max_length")
+            check_attention(model, isolate_documents=False)
             self.sparse = SparseHead(model)
             return model
-        model = build_encoder_decoder(config, self.tokenizer, longest)
+        model = build_encoder_decoder(config, self.tokenizer, longest, size_key="data.max_length")
+        check_encoder_decoder(model)
         self.start_token_id = model.config.decoder_start_token_id
         return model
 
@@ -89,25 +117,27 @@ class TextGeneration(Task):
         counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
         encode = self._encode_prompt if self.has_decoder_alone else self._encode_pair
         policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
-        encoded, row_E = [], []
+        encoded: list[_Written] = []
+        row_E: list[int] = []
         for start, batch in batches(rows):
             for place, row in enumerate(batch):
-                one, cut = encode(row, limit.max_length)
-                if cut and policy == "error":
-                    raise too_long(rows.where(start + place), sum(map(len, one)) + cut, limit)
+                one = encode(row, limit.max_length)
+                if policy == "error":
+                    self._refuse_long(one, rows.where(start + place), limit)
+                tokens, cut = len(one.input_ids) + one.decoder_tokens, one.source_cut + one.target_cut
                 if cut and policy == "drop":
-                    counts["tokens_of_dropped_rows"] += sum(map(len, one[:2])) + cut
+                    counts["tokens_of_dropped_rows"] += tokens + cut
                     continue
-                counts["tokens_kept"] += len(one[0]) + (0 if self.has_decoder_alone else len(one[1]))
+                counts["tokens_kept"] += tokens
                 counts["tokens_truncated"] += cut
                 counts["rows_truncated"] += cut > 0
                 encoded.append(one)
                 row_E.append(start + place)
         if not encoded:
-            raise DataError(f"Every row is longer than data.max_length ({limit.max_length}) and was dropped.")
+            raise all_too_long(limit)
         counts["rows_dropped_overlength"] = len(rows) - len(row_E)
-        sources, labels, prompts = zip(*encoded, strict=True)
-        fields = {"input_ids": Ragged(sources, np.int64), "labels": Ragged(labels, np.int64)}
+        labels = [one.labels for one in encoded]
+        fields = {"input_ids": Ragged([one.input_ids for one in encoded], np.int64), "labels": Ragged(labels, np.int64)}
         return Examples(
             fields,
             ("labels",),
@@ -116,7 +146,7 @@ class TextGeneration(Task):
             limit.max_length,
             self._pad,
             close_counts(counts),
-            [] if training else list(prompts),
+            [] if training else [one.prompt for one in encoded],
             has_decoder=not self.has_decoder_alone,
         )
 
@@ -125,32 +155,44 @@ class TextGeneration(Task):
         pad, eos = self.tokenizer.pad_token_id, self.tokenizer.eos_token_id
         return pad if pad is not None else eos if eos is not None else 0
 
-    def _encode_pair(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
-        """Source ids, labels, nothing; and how many tokens were cut off."""
+    def _refuse_long(self, one: "_Written", where: str, limit: Limit) -> None:
+        if one.source_cut:
+            raise too_long(where, len(one.input_ids) + one.source_cut, limit)
+        if one.target_cut:
+            raise DataError(
+                f"{where}: the {self.target_role} has {self.max_target_length + one.target_cut:,} tokens, more than "
+                f"task.max_target_length ({self.max_target_length}). Raise it, shorten the row, or choose what becomes "
+                "of such rows with --data.overlength."
+            )
+
+    def _encode_pair(self, row: Row, max_length: int) -> "_Written":
+        """For an encoder-decoder."""
         source = self.tokenizer(row[self.source_role], verbose=False)["input_ids"]
         labels = self.tokenizer(text_target=row.get(self.target_role, ""), verbose=False)["input_ids"]
         if labels[:1] == [self.start_token_id]:  # BERT's [CLS], with which its decoder begins anyway
             labels = labels[1:]
-        cut = max(len(source) - max_length, 0) + max(len(labels) - self.max_target_length, 0)
-        if len(source) > max_length:
+        cuts = max(len(source) - max_length, 0), max(len(labels) - self.max_target_length, 0)
+        if cuts[0]:
             source = self.tokenizer(row[self.source_role], truncation=True, max_length=max_length)["input_ids"]
-        return (source, labels[: self.max_target_length], []), cut
+        labels = labels[: self.max_target_length]
+        return _Written(source, labels, [], *cuts, decoder_tokens=len(labels))
 
-    def _encode_prompt(self, row: Row, max_length: int) -> tuple[tuple[list[int], list[int], list[int]], int]:
-        """Ids of prompt and target, labels, ids of the prompt alone; and how many tokens were cut off."""
-        target, cut = row.get(self.target_role, ""), 0
+    def _encode_prompt(self, row: Row, max_length: int) -> "_Written":
+        """For a decoder alone: what is too long of the source is cut off it, and nothing of the prompt around it."""
+        target = row.get(self.target_role, "")
         target_ids = self.tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"]
-        if len(target_ids) > self.max_target_length:
-            cut = len(target_ids) - self.max_target_length
+        target_cut = max(len(target_ids) - self.max_target_length, 0)
+        if target_cut:
             target = self.tokenizer.decode(target_ids[: self.max_target_length])
         source = row[self.source_role]
         pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        whole = len(self._render(source, target)[1])
         kept = len(pieces["input_ids"])
         while True:
             prompt, ids, labels = self._render(source, target)
             over = len(ids) - max_length
             if over <= 0:
-                return (ids, labels, prompt), cut + len(pieces["input_ids"]) - kept
+                return _Written(ids, labels, prompt, whole - len(ids), target_cut)
             kept -= over
             if kept < 1:
                 raise ConfigError(
@@ -181,8 +223,8 @@ class TextGeneration(Task):
 
     def collate(self, examples: Sequence[Any]) -> Batch:
         if self.has_decoder_alone:
-            return collate(examples, self._pad, {"labels": IGNORE_INDEX})
-        return Seq2SeqCollator(self._pad, self.start_token_id)(examples)
+            return collate(examples, self._pad, {"labels": IGNORE_INDEX}, self.positions)
+        return Seq2SeqCollator(self._pad, self.start_token_id, self.positions)(examples)
 
     # ------------------------------------------------------------ predictions and their worth
 
@@ -290,7 +332,7 @@ class Translation(TextGeneration):
         yield "copy", [{"text": copy_source(row["source"])} for row in rows]
         known = list(train)
         model = IbmModel1().fit([row["source"] for row in known], [row["target"] for row in known])
-        yield "ibm_model_1", [{"text": text} for text in model.translate([row["source"] for row in rows])]
+        yield "ibm_model_1", [{"text": text} for text in map(model.translate, (row["source"] for row in rows))]
 
 
 def _lines(texts: Sequence[str]) -> list[str]:

@@ -20,7 +20,18 @@ from pipelines.metrics.seqeval.seqeval import entity_counts, entity_scores
 from pipelines.task_sections import TokenClassificationConfig
 from pipelines.tasks.heads import ClassLoss
 from pipelines.tasks.labels import Labels
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, close_counts, too_long
+from pipelines.tasks.task import (
+    Limit,
+    Loss,
+    Prediction,
+    Scored,
+    Task,
+    all_too_long,
+    batches,
+    close_counts,
+    found,
+    too_long,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +68,7 @@ class TokenClassification(Task):
         """Takes the tags from the training rows, and what they mark: entities, words, or nothing but the tokens."""
         rows = [row for row in train if isinstance(row["tags"], list)]
         tags = [tag for row in rows for tag in row["tags"]]
-        self.set_labels(Labels.of(tags, names, len(tags)))
+        self.set_labels(Labels.of(tags, names, len(tags), what="tag"))
         self.has_blanks = any(" " in join(row["tokens"]) for row in rows[:1_000])
 
     def set_labels(self, labels: Labels) -> None:
@@ -73,17 +84,17 @@ class TokenClassification(Task):
         if self.unit != "tokens":
             self.spans = tuple(SEGMENTATION[name] if self.unit == "words" else name for name in labels.names)
 
-    def problem(self, row: Row) -> Problem | None:
-        tokens, tags = row["tokens"], row["tags"]
+    def input_problem(self, row: Row) -> Problem | None:
+        tokens = row["tokens"]
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            return Problem("tokens_not_list", f"tokens must be a list of text; found {str(tokens)[:80]!r}.")
-        if not tokens:
-            return Problem("empty_tokens", "there are no tokens.")
+            return Problem("tokens_not_list", f"tokens must be a list of text; found {found(tokens)}.")
+        return None if tokens else Problem("empty_tokens", "there are no tokens.")
+
+    def answer_problem(self, row: Row) -> Problem | None:
+        tokens, tags = row["tokens"], row["tags"]
         if not isinstance(tags, list) or len(tags) != len(tokens):
-            found = len(tags) if isinstance(tags, list) else f"{tags!r} as"
-            return Problem(
-                "tags_not_one_each", f"there are {len(tokens)} tokens and {found} tags; each token needs one."
-            )
+            told = f"{len(tags)} tags" if isinstance(tags, list) else f"{found(tags)} for tags"
+            return Problem("tags_not_one_each", f"there are {len(tokens)} tokens and {told}; each token needs one.")
         return next((one for one in map(self._tag, tags) if isinstance(one, Problem)), None)
 
     def _tag(self, value: Any) -> int | Problem:
@@ -138,6 +149,8 @@ class TokenClassification(Task):
                     labels.append(window_labels + [IGNORE_INDEX] * len(after))
                     words.append(last - first)
                     row_E.append(start + place)
+        if not ids:
+            raise all_too_long(limit)
         rows_E = np.array(row_E, dtype=np.int64)
         counts["rows_dropped_overlength"] = len(rows) - len(np.unique(rows_E))
         return Examples(
@@ -166,14 +179,15 @@ class TokenClassification(Task):
         return pieces
 
     def collate(self, examples: Sequence[Any]) -> Batch:
-        return collate(examples, self.tokenizer.pad_token_id or 0, {"labels": IGNORE_INDEX})
+        return collate(examples, self.tokenizer.pad_token_id or 0, {"labels": IGNORE_INDEX}, self.positions)
 
     # ------------------------------------------------------------ model
 
     def build(self, config: "ModelConfig", max_length: int | None) -> "PreTrainedModel":
         from pipelines.models.build import build_model, label_settings
 
-        return build_model("token", config, self.tokenizer, max_length, settings=label_settings(self.labels.names))
+        settings = label_settings(self.labels.names)
+        return build_model("token", config, self.tokenizer, max_length, size_key="data.max_length", settings=settings)
 
     def loss(self, model: "PreTrainedModel", bf16: bool) -> Loss:
         return ClassLoss(bf16)
@@ -189,11 +203,11 @@ class TokenClassification(Task):
         ]
 
     def predictions(self, outputs: Sequence[Any], examples: Examples, rows: Sequence[Row]) -> list[Prediction]:
-        found: list[Prediction] = [{"tags": [], "scores": []} for _ in rows]
+        said: list[Prediction] = [{"tags": [], "scores": []} for _ in rows]
         for (tags, scores), row in zip(outputs, examples.row_E.tolist(), strict=True):
-            found[row]["tags"] += tags
-            found[row]["scores"] += scores
-        return found
+            said[row]["tags"] += tags
+            said[row]["scores"] += scores
+        return said
 
     def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
         gold = [self.targets(row) for row in rows]
@@ -309,7 +323,7 @@ class TokenClassification(Task):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.unit, names = state["unit"], tuple(state["label_names"])
-        self.set_labels(Labels(names, {name: index for index, name in enumerate(names)}))
+        self.set_labels(Labels.named(names))
 
 
 def _blank_before_words(tokenizer: Any) -> None:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, did_you_mean
 from pipelines.run import say
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens
         )
     import peft
 
+    _check_names("lora.target_modules", config.target_modules, model)
+    _check_names("lora.modules_to_save", config.modules_to_save or [], model)
     heads = [
         name
         for name, child in model.named_children()
@@ -62,8 +64,31 @@ def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens
             adapted = peft.get_peft_model(model, lora)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
-        names = sorted({name.split(".")[-1] for name, one in model.named_modules() if type(one).__name__ == "Linear"})
-        raise ConfigError(f"peft refuses the lora section: {reason} Linear layers: {', '.join(names)}.") from None
+        raise ConfigError(f"peft refuses the lora section: {reason} {_linear_layers(model)}") from None
     trainable, total = adapted.get_nb_trainable_parameters()
     say(f"LoRA of rank {config.r}: {trainable:,} of {total:,} parameters are trained ({trainable / total:.2%})")
     return adapted
+
+
+def _check_names(key: str, names: str | Sequence[str], model: Any) -> None:
+    """Raises ConfigError for a name that fits no layer, which peft passes over if another fits. A text is a pattern."""
+    import re
+
+    paths = [path for path, _ in model.named_modules()]
+    known = {path.split(".")[-1] for path in paths}
+    if names == "all-linear":
+        return
+    if isinstance(names, str):
+        if not any(re.fullmatch(names, path) for path in paths):
+            raise ConfigError(f"{key} {names!r} fits no layer of this model. {_linear_layers(model)}")
+        return
+    for name in names:
+        if not any(path == name or path.endswith(f".{name}") for path in paths):
+            raise ConfigError(
+                f"{key} names {name!r}, which is no layer.{did_you_mean(name, known)} {_linear_layers(model)}"
+            )
+
+
+def _linear_layers(model: Any) -> str:
+    names = {path.split(".")[-1] for path, one in model.named_modules() if type(one).__name__ in ("Linear", "Conv1D")}
+    return f"Linear layers: {', '.join(sorted(names))}."
