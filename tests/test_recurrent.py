@@ -167,7 +167,7 @@ def test_muon_takes_the_matrices_of_the_cells(cell: str) -> None:
     arguments = SimpleNamespace(learning_rate=1.0, weight_decay=0.1, adam_beta1=0.9, adam_beta2=0.9, adam_epsilon=1e-8)
     optimizer = muon_with_adamw(model, arguments, decay_names=[])
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    taken = {names[id(parameter)] for group in optimizer.muon.param_groups for parameter in group["params"]}
+    taken = {names[id(parameter)] for group in optimizer.parts["muon"].param_groups for parameter in group["params"]}
     assert taken == {
         *(f"model.layers.{layer}.cell.weight_{kind}_l0" for layer in (0, 1) for kind in ("ih", "hh")),
         "projection.weight",

@@ -63,9 +63,9 @@ class TextClassification(Task):
                 "Relations are between entities of one text: leave the role text_pair, or head and tail, out."
             )
         if self.problem_type == REGRESSION:
-            values = {number for number in (_number(row["label"]) for row in rows) if number is not None}
-            if len(values) == 1:
-                raise DataError(f"All numbers of the training split are {values.pop():g}: there is nothing to learn.")
+            numbers = {number for number in (_number(row["label"]) for row in rows) if number is not None}
+            if len(numbers) == 1:
+                raise DataError(f"All numbers of the training split are {numbers.pop():g}: there is nothing to learn.")
             return
         labels = [row["label"] if isinstance(row["label"], list) else [row["label"]] for row in rows]
         values = [value for several in labels for value in several]

@@ -30,40 +30,47 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas: tuple[float, float],
         eps: float,
     ) -> None:
-        self.muon = torch.optim.Muon(
-            list(matrices),
-            lr=lr,
-            weight_decay=weight_decay,
-            momentum=0.95,
-            nesterov=True,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        self.adamw = torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
-        super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
+        self.parts: dict[str, torch.optim.Optimizer] = {}
+        matrices = list(matrices)
+        if matrices:
+            self.parts["muon"] = torch.optim.Muon(
+                matrices,
+                lr=lr,
+                weight_decay=weight_decay,
+                momentum=0.95,
+                nesterov=True,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        if groups:  # none with LoRA, all of whose parameters are matrices
+            self.parts["adamw"] = torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
+        super().__init__(self._groups(), {})
         # One list of the very dicts that the two work with: a scheduler that sets a group's lr sets theirs.
-        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+        self.param_groups = self._groups()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for part in self.parts.values() for group in part.param_groups]
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step of both; closures are not supported."""
         if closure is not None:
             raise ValueError("MuonWithAdamW takes no closure")
-        self.muon.step()
-        self.adamw.step()
+        for part in self.parts.values():
+            part.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clears the gradients of both."""
-        self.muon.zero_grad(set_to_none)
-        self.adamw.zero_grad(set_to_none)
+        for part in self.parts.values():
+            part.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
         """Both states under `muon` and `adamw`."""
-        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+        return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores both states; loading replaces their group dicts, so the shared list is made anew."""
-        self.muon.load_state_dict(state_dict["muon"])
-        self.adamw.load_state_dict(state_dict["adamw"])
-        self.param_groups = [*self.muon.param_groups, *self.adamw.param_groups]
+        for name, part in self.parts.items():
+            part.load_state_dict(state_dict[name])
+        self.param_groups = self._groups()
 
 
 def muon_with_adamw(model: Any, args: Any, decay_names: Iterable[str]) -> MuonWithAdamW:

@@ -4,6 +4,7 @@ import json
 import shutil
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -281,7 +282,9 @@ class ExactTrainer(Trainer):
         if self.args.should_save and aside.exists():
             shutil.rmtree(aside)
         self.accelerator.wait_for_everyone()
-        super()._save_checkpoint(model, trial)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # peft, of what is right here
+            super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # A pickle of the arguments, with this machine's paths; config.yaml has all that is in it.
