@@ -55,17 +55,17 @@ def main(config: Config) -> None:
         return
 
     state = steps.start_processes(config.run, config.training)
+    block_size, words = config.data.block_size, config.masking.whole_word_mask
     with state.main_process_first():  # the others read its cache
         corpus = load_corpus(config.data)
-        words = config.masking.whole_word_mask
-        text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size, [MASK], words)
+        text = tokenize_corpus(corpus, config.tokenizer, config.model, block_size, [MASK], words)
         text.receipt.update({split: masked_receipt(text.receipt[split]) for split in ("train", "validation")})
-        old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
+        old = tokenize_old_domain(config.old_domain, text.tokenizer, block_size)
     masking = Masking.of(config.masking, text.tokenizer)
-    model = build_model("masked", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
+    model = build_model("masked", config.model, text.tokenizer, block_size, text.new_tokens)
     inputs, head = check_encoder(model, config.data.isolate_documents, config.training.torch_compile)
     share = config.masking.mlm_probability if head else 1.0
-    plan = steps.make_plan(config.training, text.train, text.validation, model, state, head_share=share)
+    plan = steps.make_plan(config.training, text.train, text.validation, model, state, share)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
@@ -85,22 +85,22 @@ def main(config: Config) -> None:
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        train=text.train,
-        tokenizer=text.tokenizer,
+        text=text,
         collator=BlockCollator(),
         objective=objective,
         evaluate_model=scorer.evaluate,
         rows=masking,
     )
-    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
-    metrics |= steps.score_old(trainer.model, evaluations)
+    metrics = (
+        trainer.evaluate() | steps.train_metrics(trainer, plan) | start | steps.score_old(trainer.model, evaluations)
+    )
     if not state.is_main_process:
         return
 
     frame_texts(text.tokenizer)  # the encoder reads texts as it read documents
     save_model(trainer, text.tokenizer, folder)
-    receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
-    folder.write_json("receipt.json", receipt)
+    trained = {"training": training_receipt(trainer.blocks, trainer.account.targets)}
+    folder.write_json("receipt.json", text.receipt | trained)
     baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)
     metrics |= scorer.pseudo_perplexity(trainer.model) | baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, neighbours))

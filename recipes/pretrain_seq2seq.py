@@ -82,15 +82,15 @@ def main(config: Config) -> None:
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        train=text.train,
-        tokenizer=text.tokenizer,
+        text=text,
         collator=collator,
         objective=objective,
         evaluate_model=scorer.evaluate,
         rows=denoising,
     )
-    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
-    metrics |= steps.score_old(trainer.model, evaluations)
+    metrics = (
+        trainer.evaluate() | steps.train_metrics(trainer, plan) | start | steps.score_old(trainer.model, evaluations)
+    )
     if not state.is_main_process:
         return
 

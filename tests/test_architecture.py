@@ -63,7 +63,8 @@ def test_recipes_are_thin_and_import_nothing_heavy() -> None:
         assert top <= {"dataclasses", "pipelines.run", "pipelines.sections", "pipelines.task_sections"}, (
             f"{path} imports {top} at start-up"
         )
-        assert (RECIPES / "configs" / path.stem / "default.yaml").is_file()
+        uses_a_run = path.stem in ("predict", "generate")  # of another recipe
+        assert uses_a_run or (RECIPES / "configs" / path.stem / "default.yaml").is_file()
 
 
 def test_no_forbidden_loading() -> None:

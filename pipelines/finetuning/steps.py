@@ -2,9 +2,9 @@
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipelines.data.examples import TokenBudget
+from pipelines.data.examples import Examples, TokenBudget
 from pipelines.data.labelled import LabelledData, Rows, load_labelled
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
     from pipelines.training.plan import Plan
     from pipelines.training.trainer import ExactTrainer
+
+
+class Material(NamedTuple):
+    """What a run trains on, and the tokenizer that made it."""
+
+    train: Examples
+    tokenizer: Any
 
 
 @dataclass(frozen=True)
@@ -166,8 +173,7 @@ def fit(
         folder=folder,
         checkpoint=checkpoint,
         model=model,
-        train=examples["train"],
-        tokenizer=task.tokenizer,
+        text=Material(examples["train"], task.tokenizer),
         collator=TokenBudget(task.collate, training.max_tokens_per_batch),
         objective=loss,
         evaluate_model=evaluator,

@@ -25,9 +25,6 @@ LABELS = {
     "git_changes": "Uncommitted changes",
     "gpus": "GPUs",
     "ibm_model_1": "IBM Model 1",
-    "lead_1": "first sentence",
-    "lead_3": "first three sentences",
-    "textrank_1": "TextRank, one sentence",
     "linear": "linear tagger",
     "majority": "majority class",
     "mse": "Mean squared error",
@@ -37,7 +34,7 @@ LABELS = {
     "rougeL": "ROUGE-L",
     "rougeLsum": "ROUGE-Lsum",
     "spearmanr": "Spearman's rho",
-    "tfidf_span": "TF-IDF span",
+    "linear_span": "linear span model",
     "untuned": "the model before fine-tuning",
     "grad_norm": "Gradient norm",
     "logging_steps": "Steps between log lines",
@@ -59,6 +56,11 @@ LABELS = {
     "ppmi_svd": "PPMI and SVD",
     "vocab_size": "Vocabulary",
     "wordsim353_spearman": "WordSim-353 Spearman",
+}
+PATTERNS = {
+    r"kneser_ney_(\d+)gram": "Kneser-Ney {}-gram",
+    r"lead_(\d+)": "Lead-{}",
+    r"textrank_(\d+)": "TextRank-{}",
 }
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
@@ -113,8 +115,10 @@ def visible(token: str) -> str:
 
 def label_of(name: str) -> str:
     """The words of an identifier."""
-    ngram = re.fullmatch(r"kneser_ney_(\d+)gram", name)
-    words = f"Kneser-Ney {ngram[1]}-gram" if ngram else name.replace("_", " ")
+    words = name.replace("_", " ")
+    for pattern, form in PATTERNS.items():
+        if found := re.fullmatch(pattern, name):
+            words = form.format(found[1])
     return LABELS.get(name, words[:1].upper() + words[1:])
 
 

@@ -56,7 +56,7 @@ class QuestionAnswering(Task):
     config_class = QuestionAnsweringConfig
     required = ("question", "context", "answers")
     answers = ("answers",)
-    learned_baseline = "tfidf_span"
+    learned_baseline = "linear_span"
     policies = ("split", "drop", "error")
 
     def __init__(self, config: QuestionAnsweringConfig) -> None:
@@ -336,7 +336,7 @@ class QuestionAnswering(Task):
         )
         spans = baseline.predict([row["question"] for row in rows], [row["context"] for row in rows])
         limit = baseline.threshold if self.with_no_answer else -math.inf
-        yield "tfidf_span", [_said(*one) if one.score >= limit else _said("", 0, one.score) for one in spans]
+        yield "linear_span", [_said(*one) if one.score >= limit else _said("", 0, one.score) for one in spans]
 
     # ------------------------------------------------------------ for people
 

@@ -3,7 +3,7 @@
 Shape legend: B examples, T positions, R rows.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -286,16 +286,13 @@ class Summarization(TextGeneration):
         )
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
-        from pipelines.baselines.summarization import TextRank, lead
+        from pipelines.baselines.summarization import TextRank, lead, usual_sentence_count
 
+        usual = usual_sentence_count([row["summary"] for row in train])
         rank = TextRank().fit([row["document"] for row in train])
-        ways: dict[str, Callable[[str], str]] = {
-            "lead_1": lambda text: lead(text, 1),
-            "lead_3": lambda text: lead(text, 3),
-            "textrank_1": lambda text: rank.summarize(text, 1),
-        }
-        for name, summarize in ways.items():
-            yield name, [{"text": summarize(row["document"])} for row in rows]
+        for count in sorted({1, usual}):
+            yield f"lead_{count}", [{"text": lead(row["document"], count)} for row in rows]
+        yield f"textrank_{usual}", [{"text": rank.summarize(row["document"], usual)} for row in rows]
 
 
 class Translation(TextGeneration):

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from pipelines.data.packing import Rows, TrainingRows
     from pipelines.sections import ModelConfig, RunConfig, TrainingConfig
     from pipelines.training.trainer import ExactTrainer, Objective
+
+
+class Material(Protocol):
+    """What a run trains on, and the tokenizer that made it."""
+
+    @property
+    def train(self) -> "TrainingRows": ...
+    @property
+    def tokenizer(self) -> "PreTrainedTokenizerBase": ...
 
 
 # The first process may build and tokenize a corpus while the others wait; NCCL's own limit is ten minutes.
@@ -236,8 +245,7 @@ def train_model(
     folder: RunFolder,
     checkpoint: Path | None,
     model: "PreTrainedModel",
-    train: "TrainingRows",
-    tokenizer: "PreTrainedTokenizerBase",
+    text: "Material",
     collator: Callable[..., Any],
     objective: "Objective",
     evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
@@ -261,18 +269,18 @@ def train_model(
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
 
     progress = ProgressBar()
-    order = train.order(training.seed, plan.rows_per_step)
+    order = text.train.order(training.seed, plan.rows_per_step)
     with StopRequest() as stop:
         trainer = ExactTrainer(
             model=model,
             args=arguments,
-            train_dataset=TrainingBlocks(train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
+            train_dataset=TrainingBlocks(text.train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
             data_collator=collator,
-            processing_class=tokenizer,
+            processing_class=text.tokenizer,
             objective=objective,
             evaluate_model=evaluate_model,
             log_event=folder.append_metrics,
-            epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(train),
+            epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(text.train),
             flops_per_token=plan.flops_per_token,
             use_muon=training.optim == "muon",
             max_loss_spike=training.max_loss_spike,
