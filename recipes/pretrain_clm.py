@@ -88,9 +88,8 @@ def main(config: Config) -> None:
         objective=objective,
         evaluate_model=evaluate,
     )
-    metrics = (
-        trainer.evaluate() | steps.train_metrics(trainer, plan) | start | steps.score_old(trainer.model, evaluations)
-    )
+    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
+    metrics |= steps.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 

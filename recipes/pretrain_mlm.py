@@ -91,9 +91,8 @@ def main(config: Config) -> None:
         evaluate_model=scorer.evaluate,
         rows=masking,
     )
-    metrics = (
-        trainer.evaluate() | steps.train_metrics(trainer, plan) | start | steps.score_old(trainer.model, evaluations)
-    )
+    metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
+    metrics |= steps.score_old(trainer.model, evaluations)
     if not state.is_main_process:
         return
 

