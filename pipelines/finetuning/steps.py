@@ -149,7 +149,9 @@ def fit(
         "train": task.encode(train, limit, training=True),
         "validation": task.encode(validation, limit, training=False),
     }
-    plan = steps.make_plan(training, examples["train"], examples["validation"], model, state)
+    loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
+    share = loss_share if task.sparse is not None else 1.0
+    plan = steps.make_plan(training, examples["train"], examples["validation"], model, state, share)
     arguments = training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     receipt = data.receipt | {
         split: {"rows": data.receipt[split], "tokens": examples[split].counts} for split in examples

@@ -35,7 +35,7 @@ def baselines_of(metrics: dict[str, float]) -> dict[str, dict[str, float]]:
 
 def unit_of(metric: str, metrics: dict[str, float]) -> str:
     """Unit of a metric, or an empty string."""
-    loss = "nats per token" if "eval_tokens" in metrics else "nats"
+    loss = "nats per token" if "eval_tokens" in metrics else "" if "eval_mse" in metrics else "nats"
     return {"loss": loss, "bits_per_byte": "bits per byte", "bytes_per_token": "bytes per token"}.get(metric, "")
 
 
@@ -107,7 +107,7 @@ def members_table(metrics: dict[str, float]) -> list[tuple[str, list[str]]]:
         if f"{name}_mean" in metrics and f"{name}_std" in metrics:
             kind, _, figure = name.partition("_")
             baseline = figure.removeprefix("baseline_")
-            words = {"seeds": "Other seeds", "folds": "Cross-validation"}[kind]
+            words = {"seeds": "Seeds", "folds": "Cross-validation"}[kind]
             whose = label_of(baseline) if baseline == figure else f"baseline {label_of(baseline)}"
             interval = ", ".join(number(metrics[f"{name}{end}"], 4) for end in INTERVAL)
             cells = [number(metrics[f"{name}_mean"], 4), number(metrics[f"{name}_std"], 4), f"[{interval}]"]

@@ -50,7 +50,6 @@ class Chat(Task):
         super().__init__(config)
         self.chat_template, self.max_new_tokens = config.chat_template, config.max_new_tokens
         self.tokenization = config.tokenization
-        self.sparse: Any = None
 
     # ------------------------------------------------------------ rows
 

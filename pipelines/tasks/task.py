@@ -86,6 +86,8 @@ class Task(ABC):
     """Whether texts are to stand between the tokens that begin and end a document."""
     learned_baseline: ClassVar[str | None] = None
     """The baseline that gets better with training rows."""
+    sparse: Any = None
+    """Computes the vocabulary at supervised positions alone, for a decoder."""
     positions: int | None = None
     """That the model has; None: it counts without a table."""
     threshold: float | None = None

@@ -64,7 +64,6 @@ class TextGeneration(Task):
         self.length_penalty, self.tokenization = config.length_penalty, config.tokenization
         self.has_decoder_alone = False
         self.source_role, self.target_role = self.required
-        self.sparse: Any = None
         self.start_token_id = 0
 
     # ------------------------------------------------------------ rows
