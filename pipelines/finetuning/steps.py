@@ -1,7 +1,7 @@
 """Fine-tuning a model for a task: the one path that all recipes/finetune_*.py share."""
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.data.examples import Examples, TokenBudget
@@ -146,7 +146,7 @@ def fit(
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
     model = add_lora(model, config.lora, config.model.name is not None, list(added))
     examples = {
-        "train": task.encode(train, limit, training=True),
+        "train": replace(task.encode(train, limit, training=True), max_tokens=training.max_tokens_per_batch),
         "validation": task.encode(validation, limit, training=False),
     }
     loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
