@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.errors import ConfigError, did_you_mean
+from pipelines.hub import load_pretrained
 
 SCHEME = "package://"
 # Distribution -> where its checkpoint lies in it, GGUF file if it is one, and how to install it.
@@ -23,6 +24,19 @@ class Checkpoint(NamedTuple):
 
     name: str
     options: dict[str, Any]
+
+    def load(self, kind: str, loader: Any, **more: Any) -> Any:
+        """What a class of transformers makes of it; kind is what it is, for messages.
+
+        Raises:
+            ConfigError, HubError: there is no such thing.
+        """
+        return load_pretrained(
+            kind,
+            "model.name",
+            self.name,
+            lambda offline: loader.from_pretrained(self.name, local_files_only=offline, **self.options, **more),
+        )
 
 
 def checkpoint_of(key: str, name: str) -> Checkpoint:
@@ -49,3 +63,16 @@ def checkpoint_of(key: str, name: str) -> Checkpoint:
     except importlib.metadata.PackageNotFoundError:
         raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {install}") from None
     return Checkpoint(str(folder), {} if gguf_file is None else {"gguf_file": gguf_file})
+
+
+def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:
+    """The model of a run folder, or a checkpoint by its name.
+
+    Raises:
+        ConfigError: no name is given, or the package is not one of PACKAGES, or not installed.
+    """
+    if name is None:
+        raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
+    inside = Path(name).expanduser() / "model"
+    checkpoint = Checkpoint(str(inside), {}) if inside.is_dir() else checkpoint_of("model.name", name)
+    return Checkpoint(checkpoint.name, {"revision": revision, **checkpoint.options})

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError, DataError
 from pipelines.finetuning.predicting import check_output, write_rows
-from pipelines.hub import load_pretrained
-from pipelines.pretrained import checkpoint_of
+from pipelines.pretrained import saved_checkpoint
 from pipelines.tasks.conversation import Message, check_messages, prompt_ids, stop_ids
 from pipelines.tasks.writing import pad_left, write
 
@@ -78,8 +77,6 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
     from pipelines.training.hardware import use_cpu_threads
 
-    if name is None:
-        raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
     if config.prompt is not None and config.input is not None:
         raise ConfigError("generate.prompt and generate.input exclude each other. Give one.")
     if config.num_beams > 1 and config.do_sample:
@@ -89,29 +86,19 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     transformers.logging.disable_progress_bar()
     use_cpu_threads(config.threads)
     set_seed(config.seed)
-    inside = Path(name).expanduser() / "model"
-    folder, gguf = (str(inside), {}) if inside.is_dir() else checkpoint_of("model.name", name)
-    options: dict[str, Any] = {"revision": revision, **gguf}
-
-    def load(kind: str, loader: Any, **more: Any) -> Any:
-        return load_pretrained(
-            kind,
-            "model.name",
-            folder,
-            lambda offline: loader.from_pretrained(folder, local_files_only=offline, **options, **more),
-        )
-
-    model_config = load("config", AutoConfig)
+    checkpoint = saved_checkpoint(name, revision)
+    is_gguf = "gguf_file" in checkpoint.options
+    model_config = checkpoint.load("config", AutoConfig)
     architecture = (model_config.architectures or [""])[0]
-    if not gguf and not architecture.endswith(ENDINGS):
+    if not is_gguf and not architecture.endswith(ENDINGS):
         raise ConfigError(
             f"{name} is a {architecture}, which does not write. For its task use recipes/predict.py, or name a causal "
             "or sequence-to-sequence model."
         )
     loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
-    tokenizer = load("tokenizer", AutoTokenizer)
+    tokenizer = checkpoint.load("tokenizer", AutoTokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load("model", loader, dtype="float32", use_safetensors=not gguf).to(device).eval()
+    model = checkpoint.load("model", loader, dtype="float32", use_safetensors=not is_gguf).to(device).eval()
     if config.chat and tokenizer.chat_template is None:
         raise ConfigError(f"generate.chat is true, but the tokenizer of {name} has no chat template.")
     return Writer(model, tokenizer, config, tokenizer.chat_template is not None if config.chat is None else config.chat)

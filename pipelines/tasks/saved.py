@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import ConfigError
-from pipelines.hub import load_pretrained
-from pipelines.pretrained import checkpoint_of
+from pipelines.pretrained import saved_checkpoint
 from pipelines.tasks.chat import Chat
 from pipelines.tasks.classification import TextClassification
 from pipelines.tasks.multiple_choice import MultipleChoice
@@ -67,35 +66,28 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
     import transformers
     from transformers import AutoConfig, AutoTokenizer
 
-    if name is None:
-        raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    inside = Path(name).expanduser() / "model"
-    folder, gguf = (str(inside), {}) if inside.is_dir() else checkpoint_of("model.name", name)
-    options: dict[str, Any] = {"revision": revision, **gguf}
-
-    def load(kind: str, loader: Any, **more: Any) -> Any:
-        return load_pretrained(
-            kind,
-            "model.name",
-            folder,
-            lambda offline: loader.from_pretrained(folder, local_files_only=offline, **options, **more),
-        )
-
-    config = load("config", AutoConfig)
-    told = _told(folder, revision) or _guess(name, config)
+    checkpoint = saved_checkpoint(name, revision)
+    config = checkpoint.load("config", AutoConfig)
+    told = _told(checkpoint.name, revision) or _guess(str(name), config)
     if told["task"] not in TASKS:
-        raise ConfigError(f"{folder} is a model for {told['task']!r}, which this version of Plumbline does not know.")
+        raise ConfigError(
+            f"{checkpoint.name} is a model for {told['task']!r}, which this version of Plumbline does not know."
+        )
     task_class = TASKS[told["task"]]
     try:
         task: Task = task_class(task_class.config_class(**told["config"]))
         task.load_state(told["state"])
     except (TypeError, KeyError) as error:
-        raise ConfigError(f"{FILE} of {folder} was written by another version of Plumbline: {error}.") from None
-    task.tokenizer = load("tokenizer", AutoTokenizer)
+        raise ConfigError(
+            f"{FILE} of {checkpoint.name} was written by another version of Plumbline: {error}."
+        ) from None
+    task.tokenizer = checkpoint.load("tokenizer", AutoTokenizer)
     architecture = getattr(transformers, (config.architectures or [""])[0])
-    model = load("model", architecture, dtype="float32", use_safetensors=not gguf)
+    model = checkpoint.load(
+        "model", architecture, dtype="float32", use_safetensors="gguf_file" not in checkpoint.options
+    )
     return Saved(task, model.eval(), told["max_length"])
 
 
