@@ -11,7 +11,7 @@ ALLOWED = {
     "errors": set(),
     "sections": set(),
     "task_sections": {"sections"},
-    "pretrained": {"errors"},
+    "pretrained": {"errors", "hub"},
     "hub": {"errors"},
     "config": {"config_rules", "errors"},
     "config_rules": {"errors"},

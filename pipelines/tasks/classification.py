@@ -107,7 +107,12 @@ class TextClassification(Task):
             return Problem("label_not_list", told)
         indices = [self.labels.find(one, floats="") for one in value]
         problems = [one for one in indices if isinstance(one, Problem)]
-        return problems[0] if problems else [float(index in indices) for index in range(len(self.labels))]
+        if problems:
+            return problems[0]
+        if len(set(indices)) < len(indices):
+            told = f"the label is {found(value)}, which names one twice; expected the labels that hold, each once."
+            return Problem("label_twice", f"{told} A list of 0 and 1 for all labels is not read.")
+        return [float(index in indices) for index in range(len(self.labels))]
 
     def texts(self, row: Row) -> list[str]:
         if self.has_entities:
@@ -304,18 +309,23 @@ def _score_multi(predictions: Sequence[Prediction], targets: Sequence[list[float
 
 
 def _score_regression(predictions: Sequence[Prediction], targets: Sequence[float]) -> Scored:
-    from scipy.stats import spearmanr
-
     labels_R, said_R = np.array(targets), np.array([one["value"] for one in predictions])
-    metrics = {}
-    for name in ("pearsonr", "spearmanr"):
-        metrics[name] = load_metric(name).compute(predictions=said_R, references=labels_R)[name]
+
+    def correlation(name: str, rows: np.ndarray) -> float:
+        """0 where one side is constant, as the mean of the training rows is, and no correlation is defined."""
+        if np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0:
+            return 0.0
+        return float(load_metric(name).compute(predictions=said_R[rows], references=labels_R[rows])[name])
+
+    every = np.arange(len(labels_R))
+    metrics = {name: correlation(name, every) for name in ("spearmanr", "pearsonr")}
     metrics["mse"] = float(((labels_R - said_R) ** 2).mean())
 
     def spearman(rows: np.ndarray) -> float:
-        if np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0:
-            return 0.0
-        return float(spearmanr(said_R[rows], labels_R[rows]).statistic)
+        from scipy.stats import spearmanr  # a thousand resamples: without the checks of the metric module
+
+        is_constant = np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0
+        return 0.0 if is_constant else float(spearmanr(said_R[rows], labels_R[rows]).statistic)
 
     return Scored(metrics, "spearmanr", spearman, None, -np.abs(labels_R - said_R))
 
