@@ -61,7 +61,7 @@ class FinetuningConfig(TrainingConfig):
     weight_decay: float = 0.01
     """Weight decay, not for biases and norms."""
     max_tokens_per_batch: int | None = 8192
-    """Padded positions computed at once: micro-batches are cut into parts. Changes no figure but dropout's draws."""
+    """Positions computed at once: longer micro-batches are cut into parts. Changes no figure but dropout's draws."""
     max_loss_spike: float | None = None
     """Stop when a step's loss exceeds this many times the median of the last 50 (not in TrainingArguments)."""
 
@@ -131,7 +131,7 @@ class TokenClassificationConfig:
 @dataclass
 class _TextGenerationConfig:
     prompt: str | None = None
-    """For decoders: what the model is asked, {text} standing for the source. Default: see docs/finetuning.md."""
+    """What the model is asked, {text} standing for the source. Default: see docs/finetuning.md."""
     max_target_length: int = 128
     """Tokens of a target at most, in training and in writing."""
     num_beams: int = 1

@@ -173,7 +173,9 @@ def one_step(
     blocks = TrainingBlocks(examples, order, places, len(examples))
     assert places == 8, len(examples)
     loss = task.loss(model, bf16=False)
-    return sgd_step(model, blocks, TokenBudget(task.collate, max_tokens), loss, rows, accumulation, folder)
+    return sgd_step(
+        model, blocks, TokenBudget(task.collate, max_tokens, examples.has_decoder), loss, rows, accumulation, folder
+    )
 
 
 if __name__ == "__main__":

@@ -659,22 +659,12 @@ def test_fingerprints_are_of_what_is_read_not_of_where_it_stands() -> None:
     assert first.hashes() == {"train": first.train.fingerprint(), "validation": first.validation.fingerprint()}
 
 
-def test_take_join_and_where() -> None:
+def test_take_and_where() -> None:
     rows = load([review(n, label=[n % 2, (n + 1) % 2]) for n in range(5)], validation=...).train
     picked = rows.take([4, 0, 2, 0])
     assert texts(picked) == ["film 4", "film 0", "film 2", "film 0"]
     assert [picked.where(index) for index in range(4)] == [f"train.jsonl, row {n}" for n in (5, 1, 3, 1)]
     assert len(rows.take([])) == 0
-    other = load([review(n, label=[0, 1], id=str(n)) for n in (7, 8)], validation=...).train
-    joined = rows.take([1]).join(other)
-    assert [(row["text"], row["id"], row["label"]) for row in joined] == [
-        ("film 1", None, [1, 0]),
-        ("film 7", "7", [0, 1]),
-        ("film 8", "8", [0, 1]),
-    ]
-    assert joined.where(2) == "train.jsonl, row 2"
-    assert joined.take([2, 0]).as_list == [joined.as_list[2], joined.as_list[0]]
-    assert len(joined) == 3
 
 
 def test_row_numbers_above_a_thousand_have_commas_and_batches_keep_the_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from exact_step import assert_same_step, steps_of_two_processes
 from task_step import CONFIGS, one_step, prepared
 
-from pipelines.data.examples import budget_parts, step_parts
+from pipelines.data.examples import budget_parts
 from pipelines.data.packing import IGNORE_INDEX
 
 CASES = list(CONFIGS)
@@ -110,27 +110,6 @@ def test_parts_hold_each_row_once_within_the_budget() -> None:
         longest = max(-(-lengths[place] // 8) * 8 for place in part)
         assert len(part) <= 16 and (len(part) == 1 or len(part) * longest <= 256)
     assert budget_parts([500], 4, 100) == [[0]]
-
-
-def test_parts_of_a_step_cost_least() -> None:
-    """Against all ways to cut eight sorted rows, and within the budget."""
-    draw = np.random.default_rng(1)
-
-    def cost(parts: list[list[int]], lengths: list[int], overhead: int) -> int:
-        return sum(len(part) * max(-(-lengths[place] // 8) * 8 for place in part) + overhead for part in parts)
-
-    for _ in range(20):
-        lengths, overhead = draw.integers(1, 200, 8).tolist(), int(draw.integers(0, 300))
-        found = step_parts(lengths, None, overhead)
-        assert sorted(place for part in found for place in part) == list(range(8))
-        ordered = sorted(range(8), key=lambda place: lengths[place])
-        ways = []
-        for cuts in range(2**7):
-            ends = [place + 1 for place in range(7) if cuts >> place & 1] + [8]
-            ways.append([ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)])
-        assert cost(found, lengths, overhead) == min(cost(way, lengths, overhead) for way in ways)
-        for part in step_parts(lengths, 256, overhead):
-            assert len(part) == 1 or len(part) * max(-(-lengths[place] // 8) * 8 for place in part) <= 256
 
 
 @pytest.mark.processes

@@ -5,20 +5,19 @@ Shape legend: E examples (a row, or a window of one), N tokens end to end, B exa
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.data.collation import pad
-from pipelines.data.order import LENGTH_MULTIPLE, RowShape, TrainingOrder
+from pipelines.data.order import LENGTH_MULTIPLE, BucketedOrder, RowShape, TrainingOrder, padded_shape
 from pipelines.data.packing import IGNORE_INDEX
 
 if TYPE_CHECKING:
     import torch
 
 Batch = dict[str, "torch.Tensor"]
-PROBED_BATCHES = 200  # whose padding stands for that of the run
 
 
 class Ragged:
@@ -60,7 +59,6 @@ class Examples:
         counts: what became of rows and tokens, for the receipt.
         info: what decoding needs and no model reads, one for each example; empty if nothing.
         has_decoder: `labels` are what a decoder of an encoder-decoder writes.
-        max_tokens: positions of a part of a micro-batch, see TokenBudget.
     """
 
     fields: dict[str, Ragged]
@@ -72,7 +70,6 @@ class Examples:
     counts: dict[str, int]
     info: list[Any]
     has_decoder: bool = False
-    max_tokens: int | None = None
 
     def __len__(self) -> int:
         return len(self.row_E)
@@ -85,13 +82,13 @@ class Examples:
     @property
     def tokens(self) -> int:
         """Tokens of all examples."""
-        return int(self.lengths_E.sum())
+        sides = [self.fields["input_ids"], *([self.fields["labels"]] if self.has_decoder else [])]
+        return sum(len(side.values_N) for side in sides)
 
     @cached_property
     def lengths_E(self) -> np.ndarray:
-        """Positions of each example, those of a decoder among them."""
-        decoder = self.fields["labels"].lengths if self.has_decoder else 0
-        return self.fields["input_ids"].lengths + decoder
+        """Positions that each example takes in a model, see `model_positions`."""
+        return np.array([model_positions(self.block(index), self.has_decoder) for index in range(len(self))])
 
     def block(self, index: int) -> dict[str, np.ndarray]:
         """Example `index`."""
@@ -110,92 +107,51 @@ class Examples:
         return self.targets_E
 
     def order(self, seed: int, rows_per_step: int) -> TrainingOrder:
-        """Examples in random order: steps of like lengths cost SST-2 a point of accuracy (docs/experiments.md)."""
-        return TrainingOrder(len(self), seed)
+        """Examples of similar length in one step."""
+        return BucketedOrder(len(self), seed, self.lengths_E, rows_per_step)
 
     def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
-        """What an example is to a model, padded in the parts of a micro-batch; the mean of the first PROBED_BATCHES."""
-        sides = [self.fields["input_ids"].lengths, *([self.fields["labels"].lengths] if self.has_decoder else [])]
-        first = order.epoch_permutation(0)[: min(rows, PROBED_BATCHES * batch_size)]
-        padded = [0] * len(sides)
-        for start in range(0, len(first), batch_size):
-            batch = first[start : start + batch_size]
-            for part in step_parts(self.lengths_E[batch].tolist(), self.max_tokens):
-                for side, lengths in enumerate(sides):
-                    longest = int(lengths[batch[part]].max())
-                    padded[side] += len(part) * -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        return RowShape(
-            inputs=padded[0] / len(first),
-            decoder_inputs=padded[1] / len(first) if self.has_decoder else 0,
-            longest_decoder_inputs=int(sides[1].max()) if self.has_decoder else 0,
-            padding_share=1 - sum(int(lengths[first].sum()) for lengths in sides) / sum(padded),
-        )
+        """What an example is to a model in a run of `rows` that computes batch_size of them at once."""
+        if not self.has_decoder:
+            return padded_shape(order, rows, batch_size, self.lengths_E)
+        sides = (self.fields[name].lengths for name in ("input_ids", "labels"))
+        return padded_shape(order, rows, batch_size, *sides)
+
+
+def model_positions(row: Mapping[str, np.ndarray], has_decoder: bool) -> int:
+    """Positions of an example in a model: those of its decoder among them; of several choices, each as the longest."""
+    if "choice_lengths" in row:
+        return len(row["choice_lengths"]) * int(row["choice_lengths"].max())
+    return len(row["input_ids"]) + (len(row["labels"]) if has_decoder else 0)
 
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """Collates the rows of a micro-batch into parts of like lengths, which are computed one after the other.
+    """Collates rows into parts that are computed one after the other, each of at most max_tokens padded positions.
 
-    Since the loss of a step is a sum over its rows, parts change no figure but dropout's draws; they spare padding.
+    Rows of a part are of similar length. A single row may be longer than the budget: it is a part of its own.
 
     Attributes:
         collate: rows -> a batch.
-        max_tokens: padded positions of a part; None: no limit. A single row may be longer: it is a part of its own.
+        max_tokens: positions of a part; None: all rows are one.
+        has_decoder: whether `labels` are positions, too.
     """
 
     collate: Callable[[Sequence[Mapping[str, np.ndarray]]], Batch]
     max_tokens: int | None
+    has_decoder: bool
 
     def __call__(self, rows: Sequence[Mapping[str, np.ndarray]]) -> list[Batch]:
-        lengths = [len(row["input_ids"]) for row in rows]
-        return [self.collate([rows[place] for place in part]) for part in step_parts(lengths, self.max_tokens)]
-
-
-def step_parts(lengths: Sequence[int], max_tokens: int | None, overhead: int | None = None) -> list[list[int]]:
-    """Places of rows in parts of like lengths, so that padded positions and overheads together are fewest.
-
-    Rows are sorted by length and cut where the sum is least, found by dynamic programming.
-
-    Args:
-        lengths: of the rows.
-        max_tokens: see TokenBudget.
-        overhead: positions that take as long as starting one more part. Default: as measured for the hardware.
-    """
-    order = sorted(range(len(lengths)), key=lambda place: lengths[place])
-    padded = [-(-lengths[place] // LENGTH_MULTIPLE) * LENGTH_MULTIPLE for place in order]
-    each = part_overhead() if overhead is None else overhead
-    best: list[float] = [0.0]  # of the first n rows
-    begins = [0]
-    for end in range(1, len(order) + 1):
-        width, choices = padded[end - 1], []
-        for begin in range(end - 1, -1, -1):
-            cost = (end - begin) * width
-            if begin < end - 1 and max_tokens is not None and cost > max_tokens:
-                break
-            choices.append((best[begin] + cost + each, begin))
-        cost_so_far, begin = min(choices)
-        best.append(cost_so_far)
-        begins.append(begin)
-    parts, end = [], len(order)
-    while end:
-        parts.append(order[begins[end] : end])
-        end = begins[end]
-    return parts[::-1]
-
-
-@cache
-def part_overhead() -> int:
-    """Positions that take as long as one more part: 290 measured with all-MiniLM-L6-v2 on a CPU; a GPU's is assumed."""
-    import torch
-
-    return 4096 if torch.cuda.is_available() else 256
+        if self.max_tokens is None:
+            return [self.collate(rows)]
+        lengths = [model_positions(row, self.has_decoder) for row in rows]
+        return [
+            self.collate([rows[place] for place in part]) for part in budget_parts(lengths, len(rows), self.max_tokens)
+        ]
 
 
 def budget_parts(lengths: Sequence[int], most: int, max_tokens: int | None) -> list[list[int]]:
-    """Places of rows in parts of like lengths, at most `most` rows and max_tokens padded positions in each.
-
-    For scoring, where all rows of a split are at hand and any order will do.
-    """
+    """Places of rows in parts of similar length, at most `most` rows and max_tokens padded positions in each."""
     parts: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda one: lengths[one]):
         padded = -(-lengths[place] // LENGTH_MULTIPLE) * LENGTH_MULTIPLE

@@ -87,12 +87,6 @@ class Rows:
 
         return Rows(self.table.take(pa.array(indices, pa.int64())).combine_chunks())
 
-    def join(self, other: "Rows") -> "Rows":
-        """These rows and then the others."""
-        import pyarrow as pa
-
-        return Rows(pa.concat_tables([self.table, other.table], promote_options="permissive"))
-
     def fingerprint(self) -> str:
         """128-bit XXH3 of the values of all roles in order, 32 hex digits."""
         import xxhash

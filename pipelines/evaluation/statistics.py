@@ -65,6 +65,7 @@ class Resamples:
         by_group = np.argsort(group_R, kind="stable")
         ends_G = np.cumsum(np.bincount(group_R, minlength=len(names)))
         self.rows_G = np.split(by_group, ends_G[:-1])
+        # Those in their order if no group has two rows, else None.
         self.each_alone = by_group if len(names) == len(groups) else None
         self.count, self.seed = count, seed
 
@@ -98,8 +99,8 @@ def compare(
         name: of the baseline.
         metric: what `model` and `baseline` give of row indices.
         model, baseline: row indices -> figure.
-        correct: which rows each has right (R,), if the figure is their share: McNemar's test. Else None: the paired
-            bootstrap (Efron and Tibshirani 1993, section 16.2; Koehn 2004).
+        correct: which rows each has right (R,), if the figure is their share: McNemar's test, where no two rows are of
+            one group. Else the paired bootstrap (Efron and Tibshirani 1993, section 16.2; Koehn 2004).
         rows: R.
         resamples: of these rows.
     """
@@ -107,7 +108,7 @@ def compare(
     scores = model(every), baseline(every)
     differences_S = np.array([model(drawn) - baseline(drawn) for drawn in resamples])
     low, high = _percentiles(differences_S)
-    if correct is not None:
+    if correct is not None and resamples.each_alone is not None:
         test, p_value = "McNemar", mcnemar(*correct)
     else:
         test = "paired bootstrap"

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.data.examples import Examples, budget_parts
 from pipelines.data.labelled import Rows
+from pipelines.errors import DataError
 from pipelines.tasks.task import Loss, Prediction, Scored, Task
 
 
@@ -29,7 +30,11 @@ class Evaluator:
         self.predictions: list[Prediction] = []
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds."""
+        """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds.
+
+        Raises:
+            DataError: no row has a supervised item, such as a turn of the assistant within data.max_length.
+        """
         started = time.perf_counter()
         outputs: list[Any] = [None] * len(self.examples)
         loss = count = 0.0
@@ -40,6 +45,11 @@ class Evaluator:
             for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
                 outputs[index] = output
         loss, count = _sum((loss, count))
+        if count == 0:
+            raise DataError(
+                f"None of the {len(self.examples):,} rows that are scored has an answer within data.max_length "
+                f"({self.examples.block_size}). Raise it."
+            )
         metrics = {"loss": loss / count}
         if not self.task.generates:
             outputs = _gather(outputs)
@@ -51,19 +61,17 @@ class Evaluator:
 
     def predict(self, model: Any) -> list[Prediction]:
         """What a model says of each row: as the last evaluation found it, or what it says or writes now."""
+        if self.predictions and not self.task.generates:
+            return self.predictions
         outputs: list[Any] = [None] * len(self.examples)
-        if self.task.generates:
-            for part, batch in self._batches(model):
-                info = [self.examples.info[index] for index in part]
-                for index, output in zip(part, self.task.write(model, batch, info, self.loss), strict=True):
-                    outputs[index] = output
-            self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
-        elif not self.predictions:
-            for part, batch in self._batches(model):
+        for part, batch in self._batches(model):
+            if self.task.generates:
+                found = self.task.write(model, batch, [self.examples.info[index] for index in part], self.loss)
+            else:
                 found = self.task.outputs(self.loss.logits(model, batch), batch)
-                for index, output in zip(part, found, strict=True):
-                    outputs[index] = output
-            self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
+            for index, output in zip(part, found, strict=True):
+                outputs[index] = output
+        self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
         return self.predictions
 
     def score(self, predictions: list[Prediction]) -> Scored:

@@ -47,8 +47,8 @@ class Writer:
         if own.is_encoder_decoder:
             inputs = dict(self.tokenizer.pad({"input_ids": rows}, padding_side="right", return_tensors="pt"))
             inputs.pop("token_type_ids", None)
-        sampling = {"temperature": config.temperature, "top_p": config.top_p}
-        sampling |= {} if config.top_k is None else {"top_k": config.top_k}
+        # Without a top_k of ours, transformers would take 50.
+        sampling = {"temperature": config.temperature, "top_p": config.top_p, "top_k": config.top_k or 0}
         settings: dict[str, Any] = {
             "max_new_tokens": config.max_new_tokens,
             "num_beams": config.num_beams,

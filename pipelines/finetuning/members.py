@@ -4,6 +4,7 @@ Each member is a run in a folder of its own below `members/`, with its own check
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -67,8 +68,10 @@ def run_members(
         All figures of each member are in members.json.
     """
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    # What members are scored on may change when a run goes on: then they are other members.
+    # What members are scored on, and how long they train, may change when a run goes on: then they are other members.
+    training = config.training
     place = config.evaluation.split + (f"-{len(scored)}" if config.evaluation.max_rows is not None else "")
+    place += f"-{training.max_steps}-steps" if training.max_steps else f"-{training.num_train_epochs:g}-epochs"
     if config.evaluation.seeds > 1:
         figures["seeds"] = {f"seed-{config.training.seed}": main}
     for member in _members(task, config, data, scored):
@@ -93,12 +96,9 @@ def run_members(
     headline = next(name.removeprefix("eval_").removesuffix("_ci_low") for name in main if name.endswith("_ci_low"))
     for kind, members in figures.items():
         names = [f"eval_{headline}"]
-        if kind == "folds":
-            names += [
-                name
-                for name in next(iter(members.values()))
-                if name.startswith("baseline_") and name.endswith(headline)
-            ]
+        if kind == "folds":  # a baseline may be left out of one whose rows do not allow it
+            common = set.intersection(*map(set, members.values()))
+            names += sorted(name for name in common if name.startswith("baseline_") and name.endswith(f"_{headline}"))
         for name in names:
             for figure, value in spread([one[name] for one in members.values()]).items():
                 metrics[f"{kind}_{name.removeprefix('eval_')}_{figure}"] = value
@@ -117,7 +117,9 @@ def _members(task: Task, config: Any, data: LabelledData, scored: Rows) -> Itera
 
 
 def split_folds(task: Task, rows: Rows, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Row indices to train on and to score, for each fold: groups stay whole, classes have equal shares where possible.
+    """Row indices to train on and to score, for each fold: groups stay whole.
+
+    Classes have equal shares, unless one has fewer rows than there are folds.
 
     Raises:
         DataError: fewer groups than folds.
@@ -131,7 +133,8 @@ def split_folds(task: Task, rows: Rows, folds: int, seed: int) -> list[tuple[np.
             f"evaluation.folds is {folds}, but the training rows form {len(set(groups))} groups (rows with the same "
             "text stay together). Set fewer --evaluation.folds."
         )
-    stratified = None not in strata
+    # A class with fewer rows than folds cannot be in each of them, so that scikit-learn warns of every one.
+    stratified = None not in strata and min(Counter(strata).values()) >= folds
     splitter: Any = StratifiedGroupKFold if stratified else GroupKFold
     places = np.zeros((len(rows), 1))
     return list(splitter(folds, shuffle=True, random_state=seed).split(places, strata if stratified else None, groups))

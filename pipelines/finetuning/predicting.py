@@ -73,18 +73,13 @@ def predict_rows(saved: Saved, rows: Rows, config: "PredictionConfig") -> Iterat
     use_cpu_threads(config.threads)
     task, model = saved.task, saved.model
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    examples = task.encode(rows, Limit(saved.max_length, _policy(task)), training=False)
+    examples = task.encode(rows, Limit(saved.max_length, task.policies[0]), training=False)
     loss = task.loss(model, bf16=device.type == "cuda" and bf16_is_native(device))
     evaluator = Evaluator(task, rows, examples, loss, config.batch_size, config.max_tokens_per_batch)
     predictions = evaluator.predict(model.to(device))  # type: ignore[arg-type]
     for row, prediction in zip(rows, predictions, strict=True):
         plain = {name: value for name, value in row.items() if name not in (FILE, NUMBER)}
         yield plain | {"prediction": task.public(prediction)}
-
-
-def _policy(task: Task) -> str:
-    """Rows to predict are never dropped."""
-    return task.policies[0]
 
 
 def check_output(output: str | None, key: str) -> None:

@@ -4,17 +4,21 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.data.labelled import FILE, NUMBER, Row, Rows
+from pipelines.errors import DataError
 from pipelines.evaluation import analysis
 from pipelines.evaluation.statistics import Comparison, Resamples, compare, interval
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
 from pipelines.tasks.task import Prediction, Scored, Task
+
+if TYPE_CHECKING:
+    from pipelines.task_sections import FinetuningEvaluationConfig
 
 
 @dataclass(frozen=True)
@@ -37,24 +41,23 @@ def weigh(
     evaluator: Evaluator,
     predictions: list[Prediction],
     train: Rows,
-    config: Any,
+    evaluation: "FinetuningEvaluationConfig",
+    seed: int,
     untuned: list[Prediction] | None = None,
-    with_baselines: bool = True,
 ) -> Evidence:
     """Scores predictions, with an interval, and the baselines beside them; `untuned` is one of those.
 
     Returns:
         metrics: eval_<metric>, eval_<headline>_ci_low and _ci_high, eval_rows, baseline_<name>_<metric>.
     """
-    evaluation, rows = config.evaluation, evaluator.rows.as_list
+    rows = evaluator.rows.as_list
     scored = evaluator.score(predictions)
-    resamples = Resamples([task.group_key(row) for row in rows], evaluation.resamples, config.training.seed)
+    resamples = Resamples([task.group_key(row) for row in rows], evaluation.resamples, seed)
     low, high = interval(scored.statistic, resamples)
     metrics = {f"eval_{name}": value for name, value in scored.metrics.items()}
     metrics |= {f"eval_{scored.headline}_ci_low": low, f"eval_{scored.headline}_ci_high": high, "eval_rows": len(rows)}
     comparisons, curve = [], []
-    wanted = with_baselines and evaluation.baselines
-    rivals = task.baselines(train, rows, config.training.seed) if wanted else ()
+    rivals = _baselines(task, train, rows, seed) if evaluation.baselines else ()
     for name, said in chain([] if untuned is None else [("untuned", untuned)], rivals):
         beside = evaluator.score(said)
         metrics |= {f"baseline_{name}_{metric}": value for metric, value in beside.metrics.items()}
@@ -63,9 +66,17 @@ def weigh(
         comparisons.append(comparison)
         say(comparison.sentence())
         if name == task.learned_baseline and evaluation.learning_curve:
-            curve = [*_learning_curve(task, evaluator, train, config.training.seed)]
+            curve = [*_learning_curve(task, evaluator, train, seed)]
             curve.append({"rows": len(train), "score": beside.metrics[scored.headline]})
     return Evidence(scored, metrics, comparisons, curve)
+
+
+def _baselines(task: Task, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
+    """Names and predictions of a task's baselines, up to one that these rows do not allow."""
+    try:
+        yield from task.baselines(train, rows, seed)
+    except DataError as error:
+        say(f"No further baseline: {error}")
 
 
 def _learning_curve(task: Task, evaluator: Evaluator, train: Rows, seed: int) -> Iterator[dict[str, float]]:
@@ -77,9 +88,10 @@ def _learning_curve(task: Task, evaluator: Evaluator, train: Rows, seed: int) ->
             {task.stratum(row) for row in train}
         ):
             continue
-        found = dict(task.baselines(part, evaluator.rows.as_list, seed))
-        scored = evaluator.score(found[str(task.learned_baseline)])
-        yield {"rows": len(part), "score": scored.metrics[scored.headline]}
+        found = dict(_baselines(task, part, evaluator.rows.as_list, seed))
+        if task.learned_baseline in found:
+            scored = evaluator.score(found[task.learned_baseline])
+            yield {"rows": len(part), "score": scored.metrics[scored.headline]}
 
 
 def write_evidence(
@@ -87,23 +99,21 @@ def write_evidence(
     evaluator: Evaluator,
     predictions: list[Prediction],
     evidence: Evidence,
-    config: Any,
+    evaluation: "FinetuningEvaluationConfig",
     folder: RunFolder,
 ) -> None:
     """Writes analysis.json and predictions.parquet of the final predictions."""
-    if config.evaluation.split == "validation":
-        task.tune(predictions, evaluator.rows.as_list)  # after scoring: for those who use the model
     rows, scored = evaluator.rows.as_list, evidence.scored
     shown = [task.shown(row, said) for row, said in zip(rows, predictions, strict=True)]
     lengths_R = np.array([len(one["input"]) for one in shown])
     errors = [
         shown[index] | {"where": evaluator.rows.where(index), "worth": float(scored.worth_R[index])}
-        for index in analysis.worst(scored.worth_R, config.evaluation.samples)
+        for index in analysis.worst(scored.worth_R, evaluation.samples)
     ]
     folder.write_json(
         "analysis.json",
         {
-            "split": config.evaluation.split,
+            "split": evaluation.split,
             "headline": scored.headline,
             "comparisons": [one.as_dict() for one in evidence.comparisons],
             "learning_curve": evidence.learning_curve,

@@ -1,5 +1,6 @@
 """Fine-tuning a model for a task: the one path that all recipes/finetune_*.py share."""
 
+import gc
 import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -70,36 +71,38 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     with state.main_process_first():  # the others read its cache
         data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
         task.use_tokenizer(_tokenizer(task, config, data), config.model)
-    if config.evaluation.folds is not None:
-        split_folds(
-            task, data.train, config.evaluation.folds, config.training.seed
-        )  # refused before anything is trained
-    scored = spread_rows(data.splits[config.evaluation.split], config.evaluation.max_rows)
+    evaluation, seed = config.evaluation, config.training.seed
+    if evaluation.folds is not None:
+        split_folds(task, data.train, evaluation.folds, seed)  # refused before anything is trained
+    scored = spread_rows(data.splits[evaluation.split], evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
     metrics = fitted.metrics
     if state.is_main_process:
-        evidence = weigh(task, fitted.evaluator, predictions, data.train, config, fitted.untuned)
-        metrics |= evidence.metrics
-        write_evidence(task, fitted.evaluator, predictions, evidence, config, folder)
         probe = task.collate([fitted.evaluator.examples.block(0)])
         save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
+        evidence = weigh(task, fitted.evaluator, predictions, data.train, evaluation, seed, fitted.untuned)
+        metrics |= evidence.metrics
+        write_evidence(task, fitted.evaluator, predictions, evidence, evaluation, folder)
+        if evaluation.split == "validation":
+            task.tune(predictions, scored.as_list)  # after scoring: for those who use the model
         write_task(folder.model, task, fitted.plan.block_size)
         folder.write_json("receipt.json", fitted.receipt)
+    plan = fitted.plan.as_dict()
+    del fitted  # the weights and optimizer of this run, before others are made
+    gc.collect()
 
     def fit_member(member: Member, inside: RunFolder, changed: Any) -> dict[str, float]:
         one = fit(task, changed, inside, member.train, member.validation, member.scored, state, data)
         said = one.evaluator.predict(one.trainer.model)
         if not state.is_main_process:
             return {}
-        return (
-            one.metrics
-            | weigh(task, one.evaluator, said, member.train, changed, with_baselines=member.kind == "folds").metrics
-        )
+        beside = replace(evaluation, learning_curve=False, baselines=evaluation.baselines and member.kind == "folds")
+        return one.metrics | weigh(task, one.evaluator, said, member.train, beside, member.seed).metrics
 
     metrics |= run_members(task, config, folder, data, scored, metrics, fit_member, state)
     if state.is_main_process:
-        plan, split, base = fitted.plan.as_dict(), config.evaluation.split, config.model.name
+        split, base = evaluation.split, config.model.name
         write_task_card(folder.model, task.key, plan, metrics, split, data.name, data.licence, base)
         finish_run(folder, metrics)
 
@@ -134,7 +137,10 @@ def fit(
         state: the processes.
         data: for the receipt and its hashes.
     """
+    from accelerate.utils import set_seed
+
     training = config.training
+    set_seed(training.seed)  # whatever ran before in this process
     task.threshold = None
     # From scratch, a model has the positions asked for, unless its config states them.
     model = task.build(config.model, config.data.max_length)
@@ -144,9 +150,9 @@ def fit(
     task.positions = positions_of(model)
     limit = choose_limit(task, config.data.max_length, config.data.overlength, task.positions)
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
-    model = add_lora(model, config.lora, config.model.name is not None, list(added))
+    model = add_lora(model, config.lora, config.model, list(added))
     examples = {
-        "train": replace(task.encode(train, limit, training=True), max_tokens=training.max_tokens_per_batch),
+        "train": task.encode(train, limit, training=True),
         "validation": task.encode(validation, limit, training=False),
     }
     loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
@@ -176,13 +182,14 @@ def fit(
         checkpoint=checkpoint,
         model=model,
         text=Material(examples["train"], task.tokenizer),
-        collator=TokenBudget(task.collate, training.max_tokens_per_batch),
+        collator=TokenBudget(task.collate, training.max_tokens_per_batch, examples["train"].has_decoder),
         objective=loss,
         evaluate_model=evaluator,
     )
     metrics = trainer.evaluate()
     if final is not evaluator:
-        task.tune(evaluator.predictions, validation.as_list)
+        if config.evaluation.split == "test":
+            task.tune(evaluator.predictions, validation.as_list)
         metrics = final(trainer.model)
     receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     return Fitted(trainer, plan, final, receipt, metrics | start | steps.train_metrics(trainer, plan), untuned)

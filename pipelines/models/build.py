@@ -153,7 +153,7 @@ def build_model(
         if dropout is not None:
             set_dropout(model_config, dropout)
         options["config"] = model_config
-        if head.is_drawn and model_config.pad_token_id is None:
+        if head.is_drawn:
             model_config.pad_token_id = tokenizer.pad_token_id  # decoders find the end of a padded text by it
 
         def load() -> tuple[Any, list[str]]:

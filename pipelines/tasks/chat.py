@@ -26,7 +26,7 @@ from pipelines.tasks.conversation import (
     use_template,
 )
 from pipelines.tasks.heads import TargetLoss
-from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, close_counts, too_long
+from pipelines.tasks.task import Limit, Loss, Prediction, Scored, Task, batches, close_counts, new_counts, too_long
 from pipelines.tasks.writing import pad_left, write
 
 if TYPE_CHECKING:
@@ -87,9 +87,17 @@ class Chat(Task):
         use_template(tokenizer, self.chat_template)
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
-        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
+        counts = new_counts()
         counts |= {"rows_with_nothing_to_learn_left": 0}
-        policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
+        policy = limit.policy(training)
+        room = limit.max_length - 1
+        if self.positions is not None:
+            room = min(room, self.positions - self.max_new_tokens)
+        if room < 1:
+            raise ConfigError(
+                f"task.max_new_tokens is {self.max_new_tokens}, which leaves no room for a conversation in the "
+                f"{self.positions} positions of the model. Set fewer."
+            )
         ids: list[list[int]] = []
         labels: list[list[int]] = []
         prompts: list[list[int]] = []
@@ -117,7 +125,7 @@ class Chat(Task):
                 ids.append(row_ids[: limit.max_length])
                 labels.append(row_labels)
                 asked = [] if training else prompt_ids(self.tokenizer, self._asked(row))
-                prompts.append(asked[-(limit.max_length - 1) :])
+                prompts.append(asked[-room:])
                 row_E.append(start + place)
         if not ids:
             raise DataError(f"No row has anything to learn within data.max_length ({limit.max_length}).")

@@ -311,9 +311,12 @@ def _score_multi(predictions: Sequence[Prediction], targets: Sequence[list[float
 def _score_regression(predictions: Sequence[Prediction], targets: Sequence[float]) -> Scored:
     labels_R, said_R = np.array(targets), np.array([one["value"] for one in predictions])
 
+    def is_constant(rows: np.ndarray) -> bool:
+        return bool(np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0)
+
     def correlation(name: str, rows: np.ndarray) -> float:
         """0 where one side is constant, as the mean of the training rows is, and no correlation is defined."""
-        if np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0:
+        if is_constant(rows):
             return 0.0
         return float(load_metric(name).compute(predictions=said_R[rows], references=labels_R[rows])[name])
 
@@ -324,8 +327,7 @@ def _score_regression(predictions: Sequence[Prediction], targets: Sequence[float
     def spearman(rows: np.ndarray) -> float:
         from scipy.stats import spearmanr  # a thousand resamples: without the checks of the metric module
 
-        is_constant = np.ptp(said_R[rows]) == 0 or np.ptp(labels_R[rows]) == 0
-        return 0.0 if is_constant else float(spearmanr(said_R[rows], labels_R[rows]).statistic)
+        return 0.0 if is_constant(rows) else float(spearmanr(said_R[rows], labels_R[rows]).statistic)
 
     return Scored(metrics, "spearmanr", spearman, None, -np.abs(labels_R - said_R))
 

@@ -90,7 +90,7 @@ def encode_conversation(tokenizer: "PreTrainedTokenizerBase", messages: Sequence
                 f"{tokenizer.eos_token!r}: a model trained so would never stop. Set --task.chat_template chatml, or a "
                 "template of your own that ends turns with it."
             )
-        supervised_N[inside[inside <= stop[0]]] = True
+        supervised_N[inside[0] : stop[0] + 1] = True  # tokens of no character between them included
     return Encoded(ids, supervised_N.tolist())
 
 

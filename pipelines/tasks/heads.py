@@ -95,10 +95,9 @@ class MultiLabelLoss(HeadLoss):
     def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
         import torch
 
-        known = ~batch["labels"].isnan()
-        return torch.nn.functional.binary_cross_entropy_with_logits(
-            logits[known], batch["labels"][known], reduction="sum"
-        )
+        labels_BL = batch["labels"].view_as(logits)  # of a single label, they come as (B,)
+        known = ~labels_BL.isnan()
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[known], labels_BL[known], reduction="sum")
 
 
 class RegressionLoss(HeadLoss):

@@ -26,6 +26,7 @@ from pipelines.tasks.task import (
     check_text,
     close_counts,
     found,
+    new_counts,
     too_long,
 )
 
@@ -100,8 +101,8 @@ class MultipleChoice(Task):
     # ------------------------------------------------------------ encoding
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
-        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
-        policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
+        counts = new_counts()
+        policy = limit.policy(training)
         ids: list[list[int]] = []
         types: list[list[int]] = []
         lengths: list[list[int]] = []

@@ -30,6 +30,7 @@ from pipelines.tasks.task import (
     check_text,
     close_counts,
     found,
+    new_counts,
     too_long,
 )
 
@@ -101,7 +102,7 @@ class QuestionAnswering(Task):
     # ------------------------------------------------------------ encoding
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
-        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
+        counts = new_counts()
         counts |= {"tokens_read_again_in_overlaps": 0, "questions_cut": 0, "rows_in_several_windows": 0}
         ids, types, starts, ends, row_E = [], [], [], [], []
         windows: list[Window] = []
@@ -181,7 +182,7 @@ class QuestionAnswering(Task):
         if isinstance(answers, Problem) or not answers or not window.offsets:
             return 0, 0
         answer, start = answers[0]
-        end = start + len(answer)
+        start, end = _without_blanks(answer, start)
         if start < window.offsets[0][0] or end > window.offsets[-1][1]:
             return 0, 0
         inside = [i for i, (low, high) in enumerate(window.offsets) if low < end and high > start]
@@ -242,9 +243,10 @@ class QuestionAnswering(Task):
         scores = np.maximum(scores, -1e4)
         weights = np.exp(scores - scores.max())
         probabilities = (weights / weights.sum()).tolist()
+        places = [_without_blanks(context[start:end], start) for _, start, end in ordered]  # a token may hold a blank
         n_best = [
             {"text": context[start:end], "start": start, "end": end, "score": probability}
-            for (_, start, end), probability in zip(ordered, probabilities, strict=False)
+            for (start, end), probability in zip(places, probabilities, strict=False)
         ]
         margin = float(none - ordered[0][0]) if self.with_no_answer else None
         return {**n_best[0], "no_answer_margin": margin, "n_best": n_best}
@@ -257,9 +259,7 @@ class QuestionAnswering(Task):
         self, predictions: Sequence[Prediction], rows: Sequence[Row]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """For each row: its margin, F1 with the best span, and F1 with no answer."""
-        margins = np.array(
-            [-math.inf if one["no_answer_margin"] is None else one["no_answer_margin"] for one in predictions]
-        )
+        margins = np.array([one["no_answer_margin"] for one in predictions])
         gold = [_gold(row) for row in rows]
         with_span = [
             token_f1(one["text"], texts, self.tokenization) for one, texts in zip(predictions, gold, strict=True)
@@ -273,8 +273,8 @@ class QuestionAnswering(Task):
         answered by a threshold that its own answer helped to choose.
         """
         texts = [one["text"] for one in predictions]
-        if not self.with_no_answer:
-            return texts
+        if any(one["no_answer_margin"] is None for one in predictions):
+            return texts  # every question has an answer, or a baseline has decided by itself
         figures = self._figures(predictions, rows)
         thresholds = np.full(len(rows), 0.0 if self.threshold is None else self.threshold)
         if self.threshold is None:
@@ -291,6 +291,8 @@ class QuestionAnswering(Task):
 
     def score(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Scored:
         answers = self._answers(predictions, rows)
+        for one, answer in zip(predictions, answers, strict=True):
+            one["answer"] = answer  # what was scored is what is shown
         gold = [_gold(row) for row in rows]
         f1_R = np.array(
             [100 * token_f1(one, texts, self.tokenization) for one, texts in zip(answers, gold, strict=True)]
@@ -313,9 +315,11 @@ class QuestionAnswering(Task):
         if not self.with_no_answer:
             metrics = load_metric("squad").compute(predictions=said, references=references, **options)
         else:
+            from scipy.special import expit
+
             margins = [one["no_answer_margin"] for one in predictions]
             for one, answer, margin in zip(said, answers, margins, strict=True):
-                one["no_answer_probability"] = float(answer == "") if margin is None else 1 / (1 + math.exp(-margin))
+                one["no_answer_probability"] = float(answer == "") if margin is None else float(expit(margin))
             figures = load_metric("squad_v2").compute(
                 predictions=said, references=references, no_answer_threshold=2.0, **options
             )
@@ -356,11 +360,9 @@ class QuestionAnswering(Task):
 
     def public(self, prediction: Prediction) -> Prediction:
         margin, limit = prediction["no_answer_margin"], self.threshold or 0.0
-        answered = not self.with_no_answer or margin is None or margin <= limit
-        kept = ("start", "end", "score", "n_best")
-        return {"answer": prediction["text"] if answered else "", **{name: prediction[name] for name in kept}} | (
-            {"no_answer_margin": margin} if self.with_no_answer else {}
-        )
+        answer = prediction.get("answer", prediction["text"] if margin is None or margin <= limit else "")
+        kept = ("start", "end", "score", "n_best", *(["no_answer_margin"] if self.with_no_answer else []))
+        return {"answer": answer, **{name: prediction[name] for name in kept}}
 
     def state(self) -> dict[str, Any]:
         return {"with_no_answer": self.with_no_answer, "threshold": self.threshold}
@@ -373,6 +375,13 @@ def _said(text: str, start: int, score: float) -> Prediction:
     """What a baseline says."""
     place = {"start": start, "end": start + len(text), "score": score}
     return {"text": text, **place, "no_answer_margin": None, "n_best": []}
+
+
+def _without_blanks(text: str, start: int) -> tuple[int, int]:
+    """First character, and the one behind the last, of a text at `start` without the blanks around it."""
+    inner = text.strip()
+    first = start + text.index(inner)
+    return first, first + len(inner)
 
 
 def answers_of(row: Row) -> list[tuple[str, int]] | Problem:

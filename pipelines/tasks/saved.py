@@ -64,7 +64,10 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
         ConfigError, HubError: there is no such model, or it does not say what its task is.
     """
     import transformers
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
+    from pipelines.models.build import positions_of
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -83,12 +86,13 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
         raise ConfigError(
             f"{FILE} of {checkpoint.name} was written by another version of Plumbline: {error}."
         ) from None
-    task.tokenizer = checkpoint.load("tokenizer", AutoTokenizer)
-    architecture = getattr(transformers, (config.architectures or [""])[0])
-    model = checkpoint.load(
-        "model", architecture, dtype="float32", use_safetensors="gguf_file" not in checkpoint.options
-    )
-    return Saved(task, model.eval(), told["max_length"])
+    task.use_saved_tokenizer(checkpoint.load("tokenizer", AutoTokenizer))
+    # Models of our own are known by their model type alone, and all of them write.
+    loader = getattr(transformers, (config.architectures or [""])[0] or "none", AutoModelForCausalLM)
+    model = checkpoint.load("model", loader, dtype="float32", use_safetensors="gguf_file" not in checkpoint.options)
+    task.positions = positions_of(model)
+    max_length = told["max_length"] if task.positions is None else min(told["max_length"], task.positions)
+    return Saved(task, model.eval(), max_length)
 
 
 def _told(folder: str, revision: str | None) -> dict[str, Any] | None:
@@ -109,18 +113,17 @@ def _guess(name: str, config: Any) -> dict[str, Any]:
     """Task and labels by the architecture that a config names."""
     architecture = (config.architectures or [""])[0]
     labels = [config.id2label[index] for index in sorted(config.id2label or {})]
-    max_length = min(getattr(config, "max_position_embeddings", None) or 512, 512)
     problem_type = config.problem_type or ("regression" if len(labels) == 1 else "single_label_classification")
     pairs = {"problem_type": problem_type, "has_pairs": False, "has_entities": False, "label_names": labels}
     by_ending = {
         "ForSequenceClassification": ("text-classification", pairs),
-        "ForTokenClassification": ("token-classification", {"unit": None, "label_names": labels}),
+        "ForTokenClassification": ("token-classification", {"unit": None, "has_blanks": True, "label_names": labels}),
         "ForQuestionAnswering": ("question-answering", {"with_no_answer": False, "threshold": None}),
         "ForMultipleChoice": ("multiple-choice", {}),
     }
     for ending, (task, state) in by_ending.items():
         if architecture.endswith(ending):
-            return {"task": task, "max_length": max_length, "config": {}, "state": state}
+            return {"task": task, "max_length": 512, "config": {}, "state": state}
     raise ConfigError(
         f"{name} is a {architecture or config.model_type}, made by no fine-tuning recipe, so it does not say what to "
         "predict. For a model that writes use recipes/generate.py."

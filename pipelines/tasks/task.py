@@ -35,6 +35,10 @@ class Limit:
     overlength: str
     """truncate, split, drop or error."""
 
+    def policy(self, training: bool) -> str:
+        """The policy of a split: where rows are scored, they are not dropped, but cut."""
+        return "truncate" if self.overlength == "drop" and not training else self.overlength
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -154,6 +158,12 @@ class Task(ABC):
             frame_texts(tokenizer)
         missing = [token for token in self.special_tokens() if token not in tokenizer.get_vocab()]
         tokenizer.add_tokens(missing, special_tokens=True)
+        if tokenizer.pad_token_id is None and not self.generates:
+            tokenizer.pad_token = tokenizer.eos_token  # a decoder with a head finds the end of a text by it
+
+    def use_saved_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Takes the tokenizer of a trained model."""
+        self.tokenizer = tokenizer
 
     @abstractmethod
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
@@ -250,8 +260,8 @@ def encode_texts(
     ids: list[list[int]] = []
     types: list[list[int]] = []
     kept: list[int] = []
-    counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
-    policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
+    counts = new_counts()
+    policy = limit.policy(training)
     for start, batch in batches(rows):
         firsts, seconds = zip(*(sides(row) for row in batch), strict=True)
         pairs = [seconds] if seconds[0] is not None else []
@@ -286,6 +296,11 @@ def batches(rows: Rows, size: int = 1_000) -> Iterator[tuple[int, list[Row]]]:
     """(index of the first row, rows) of a split, a thousand at a time."""
     for start in range(0, len(rows), size):
         yield start, rows.table.slice(start, size).to_pylist()
+
+
+def new_counts() -> dict[str, int]:
+    """Counts of a split before its first row."""
+    return dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
 
 
 def close_counts(counts: dict[str, int]) -> dict[str, int]:

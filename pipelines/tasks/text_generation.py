@@ -29,6 +29,7 @@ from pipelines.tasks.task import (
     batches,
     check_text,
     close_counts,
+    new_counts,
     too_long,
 )
 from pipelines.tasks.writing import pad_left, write
@@ -91,7 +92,7 @@ class TextGeneration(Task):
 
     def build(self, config: Any, max_length: int | None) -> "PreTrainedModel":
         from pipelines.models.attention_check import check_attention
-        from pipelines.models.build import build_model
+        from pipelines.models.build import build_model, check_positions
         from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
         from pipelines.models.sparse_head import SparseHead
 
@@ -104,6 +105,7 @@ class TextGeneration(Task):
             return model
         model = build_encoder_decoder(config, self.tokenizer, longest, size_key="data.max_length")
         check_encoder_decoder(model)
+        check_positions(model, self.max_target_length, "task.max_target_length")
         self.start_token_id = model.config.decoder_start_token_id
         return model
 
@@ -113,9 +115,9 @@ class TextGeneration(Task):
     # ------------------------------------------------------------ encoding
 
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
-        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
+        counts = new_counts()
         encode = self._encode_prompt if self.has_decoder_alone else self._encode_pair
-        policy = "truncate" if limit.overlength == "drop" and not training else limit.overlength
+        policy = limit.policy(training)
         encoded: list[_Written] = []
         row_E: list[int] = []
         for start, batch in batches(rows):
@@ -166,18 +168,28 @@ class TextGeneration(Task):
 
     def _encode_pair(self, row: Row, max_length: int) -> "_Written":
         """For an encoder-decoder."""
-        source = self.tokenizer(row[self.source_role], verbose=False)["input_ids"]
-        labels = self.tokenizer(text_target=row.get(self.target_role, ""), verbose=False)["input_ids"]
-        if labels[:1] == [self.start_token_id]:  # BERT's [CLS], with which its decoder begins anyway
-            labels = labels[1:]
-        cuts = max(len(source) - max_length, 0), max(len(labels) - self.max_target_length, 0)
+        text, target = self._asked(row[self.source_role]), row.get(self.target_role, "")
+        source = self.tokenizer(text, verbose=False)["input_ids"]
+        labels = self.tokenizer(text_target=target, verbose=False)["input_ids"]
+        starts = labels[:1] == [self.start_token_id]  # BERT's [CLS], with which its decoder begins anyway
+        most = self.max_target_length + starts
+        cuts = max(len(source) - max_length, 0), max(len(labels) - most, 0)
         if cuts[0]:
-            source = self.tokenizer(row[self.source_role], truncation=True, max_length=max_length)["input_ids"]
-        labels = labels[: self.max_target_length]
+            source = self.tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+        if cuts[1]:  # the tokenizer keeps the stop token
+            labels = self.tokenizer(text_target=target, truncation=True, max_length=most)["input_ids"]
+        labels = labels[starts:]
         return _Written(source, labels, [], *cuts, decoder_tokens=len(labels))
 
+    def _asked(self, source: str) -> str:
+        """A source as the model is given it."""
+        return source if self.prompt is None else self.prompt.replace("{text}", source)
+
     def _encode_prompt(self, row: Row, max_length: int) -> "_Written":
-        """For a decoder alone: what is too long of the source is cut off it, and nothing of the prompt around it."""
+        """For a decoder alone: what is too long of the source is cut off it, and nothing of the prompt around it.
+
+        There is always room for the longest target: what a model sees of a source does not depend on its own target.
+        """
         target = row.get(self.target_role, "")
         target_ids = self.tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"]
         target_cut = max(len(target_ids) - self.max_target_length, 0)
@@ -187,15 +199,16 @@ class TextGeneration(Task):
         pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         whole = len(self._render(source, target)[1])
         kept = len(pieces["input_ids"])
+        room = max_length - self.max_target_length + min(len(target_ids), self.max_target_length)
         while True:
             prompt, ids, labels = self._render(source, target)
-            over = len(ids) - max_length
+            over = len(ids) - room
             if over <= 0:
                 return _Written(ids, labels, prompt, whole - len(ids), target_cut)
             kept -= over
             if kept < 1:
                 raise ConfigError(
-                    f"The prompt and a target of {len(ids) - len(prompt)} tokens leave no room for a source in "
+                    f"The prompt and a target of {self.max_target_length} tokens leave no room for a source in "
                     f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
                 )
             source = source[: pieces["offset_mapping"][kept - 1][1]]
@@ -212,12 +225,12 @@ class TextGeneration(Task):
         return prompt, ids, next_token_labels(ids, supervised)
 
     def _messages(self, source: str) -> list[dict[str, str]]:
-        return [{"role": "user", "content": str(self.prompt).replace("{text}", source)}]
+        return [{"role": "user", "content": self._asked(source)}]
 
     def _prompt(self, source: str) -> list[int]:
         if self.tokenizer.chat_template is not None:
             return prompt_ids(self.tokenizer, self._messages(source))
-        ids: list[int] = self.tokenizer(str(self.prompt).replace("{text}", source), verbose=False)["input_ids"]
+        ids: list[int] = self.tokenizer(self._asked(source), verbose=False)["input_ids"]
         return ids
 
     def collate(self, examples: Sequence[Any]) -> Batch:

@@ -30,6 +30,7 @@ from pipelines.tasks.task import (
     batches,
     close_counts,
     found,
+    new_counts,
     too_long,
 )
 
@@ -66,7 +67,7 @@ class TokenClassification(Task):
 
     def learn(self, train: Iterable[Row], names: tuple[str, ...] | None) -> None:
         """Takes the tags from the training rows, and what they mark: entities, words, or nothing but the tokens."""
-        rows = [row for row in train if isinstance(row["tags"], list)]
+        rows = [row for row in train if self.input_problem(row) is None and isinstance(row["tags"], list)]
         tags = [tag for row in rows for tag in row["tags"]]
         self.set_labels(Labels.of(tags, names, len(tags), what="tag"))
         self.has_blanks = any(" " in join(row["tokens"]) for row in rows[:1_000])
@@ -114,8 +115,13 @@ class TokenClassification(Task):
         if self.has_blanks:
             _blank_before_words(tokenizer)
 
+    def use_saved_tokenizer(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        super().use_saved_tokenizer(tokenizer)
+        if self.has_blanks:  # one that was trained elsewhere may not know it
+            _blank_before_words(tokenizer)
+
     def encode(self, rows: Rows, limit: Limit, training: bool) -> Examples:
-        counts = dict.fromkeys(("tokens_kept", "tokens_truncated", "tokens_of_dropped_rows", "rows_truncated"), 0)
+        counts = new_counts()
         counts |= {"rows_in_several_windows": 0, "words_without_token": 0}
         before, after = map(list, frame_of(self.tokenizer))
         room = limit.max_length - len(before) - len(after)
@@ -319,10 +325,11 @@ class TokenClassification(Task):
         return said | {"entities" if self.unit == "entities" else "words": found}
 
     def state(self) -> dict[str, Any]:
-        return {"unit": self.unit, "label_names": list(self.labels.names)}
+        return {"unit": self.unit, "has_blanks": self.has_blanks, "label_names": list(self.labels.names)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.unit, names = state["unit"], tuple(state["label_names"])
+        self.has_blanks = state["has_blanks"]
         self.set_labels(Labels.named(names))
 
 

@@ -22,10 +22,10 @@ def write(
     """What a model writes for each row, without padding and stop token.
 
     Args:
-        model: a decoder or an encoder-decoder.
+        model: a decoder or an encoder-decoder, maybe with LoRA.
         inputs: input_ids and attention_mask (B, T).
         bf16: compute under bfloat16 autocast.
-        eos_token_ids: end a text.
+        eos_token_ids: end a text, besides those that the model's generation_config.json names.
         pad_token_id: fills up rows that have ended.
         streamer: is given the tokens as they are written, by transformers.
         settings: of transformers.GenerationConfig, such as max_new_tokens and num_beams; greedy unless do_sample.
@@ -33,24 +33,29 @@ def write(
     import torch
     from transformers import GenerationConfig
 
-    own: Any = model.config
+    own: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config, saved = own.config, own.generation_config
     known = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id", "bos_token_id")
-    start = {name: getattr(own, name) for name in known if getattr(own, name, None) is not None}
+    start: dict[str, Any] = {}
+    for one in (config, saved):  # the latter counts where both state a token
+        start |= {name: getattr(one, name) for name in known if getattr(one, name, None) is not None}
+    named = getattr(saved, "eos_token_id", None)
+    stops = {*eos_token_ids, *(named if isinstance(named, list) else [] if named is None else [named])}
     generation = GenerationConfig(
-        eos_token_id=list(eos_token_ids),
+        eos_token_id=sorted(stops),
         pad_token_id=pad_token_id,
         use_cache=True,
         **{"do_sample": False, **settings},
         **start,
     )
-    saved, model.generation_config = model.generation_config, generation
+    own.generation_config = generation  # transformers would fill up ours from the saved one
     try:
         with torch.no_grad(), torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=bf16):
             written_BT = model.generate(**inputs, generation_config=generation, streamer=streamer)
     finally:
-        model.generation_config = saved
-    skip = 1 if own.is_encoder_decoder else inputs["input_ids"].shape[1]
-    ends = {*eos_token_ids, pad_token_id}
+        own.generation_config = saved
+    skip = 1 if config.is_encoder_decoder else inputs["input_ids"].shape[1]
+    ends = {*stops, pad_token_id}
     rows = []
     for row in written_BT[:, skip:].tolist():
         end = next((place for place, token in enumerate(row) if token in ends), len(row))

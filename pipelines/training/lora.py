@@ -8,10 +8,11 @@ from pipelines.errors import ConfigError, did_you_mean
 from pipelines.run import say
 
 if TYPE_CHECKING:
+    from pipelines.sections import ModelConfig
     from pipelines.task_sections import LoraConfig
 
 
-def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens: Sequence[int]) -> Any:
+def add_lora(model: Any, config: "LoraConfig", source: "ModelConfig", new_tokens: Sequence[int]) -> Any:
     """The model with LoRA as the config asks, or the model itself if it asks for none.
 
     A new head is trained whole, and so are the rows of tokens that were added to the vocabulary: both are random, and
@@ -20,7 +21,7 @@ def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens
     Args:
         model: as built.
         config: the lora section.
-        from_checkpoint: whether the weights are those of a checkpoint.
+        source: the model section.
         new_tokens: ids added to the vocabulary.
 
     Raises:
@@ -28,18 +29,23 @@ def add_lora(model: Any, config: "LoraConfig", from_checkpoint: bool, new_tokens
     """
     if config.r is None:
         return model
-    if not from_checkpoint:
+    if source.name is None:
         raise ConfigError(
             "lora.r is set, but the model is drawn at random: its frozen weights would stay so. Set model.name."
+        )
+    if getattr(source, "decoder_name", None) is not None:
+        raise ConfigError(
+            "lora.r is set, but of a joined encoder and decoder the attention between them is drawn at random, and its "
+            "frozen weights would stay so. Leave lora or model.decoder_name out."
         )
     import peft
 
     _check_names("lora.target_modules", config.target_modules, model)
     _check_names("lora.modules_to_save", config.modules_to_save or [], model)
-    heads = [
+    heads = [  # of T5 and other encoder-decoders the base is the model itself
         name
         for name, child in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in child.parameters())
+        if model.base_model is not model and child is not model.base_model and any(True for _ in child.parameters())
     ]
     saved = [name for name in heads if getattr(model, name) is not model.get_output_embeddings()]
     saved += [name for name in config.modules_to_save or [] if name not in saved]
