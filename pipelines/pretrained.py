@@ -25,18 +25,28 @@ class Checkpoint(NamedTuple):
     name: str
     options: dict[str, Any]
 
-    def load(self, kind: str, loader: Any, **more: Any) -> Any:
-        """What a class of transformers makes of it; kind is what it is, for messages.
+    def load(self, kind: str, loader: Any) -> Any:
+        """What a class of transformers makes of it; kind is what it is, for messages. Weights are fp32.
 
         Raises:
             ConfigError, HubError: there is no such thing.
         """
+        options = {**self.options, "dtype": "float32", **self.weights} if kind == "model" else self.options
         return load_pretrained(
             kind,
             "model.name",
             self.name,
-            lambda offline: loader.from_pretrained(self.name, local_files_only=offline, **self.options, **more),
+            lambda offline: loader.from_pretrained(self.name, local_files_only=offline, **options),
         )
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """How weights are read: from safetensors alone, or from GGUF as plain numbers, which can be trained."""
+        if "gguf_file" not in self.options:
+            return {"use_safetensors": True}
+        from transformers.utils.quantization_config import GgufConfig
+
+        return {"quantization_config": GgufConfig(dequantize=True)}
 
 
 def checkpoint_of(key: str, name: str) -> Checkpoint:

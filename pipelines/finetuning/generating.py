@@ -98,7 +98,7 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
     tokenizer = checkpoint.load("tokenizer", AutoTokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = checkpoint.load("model", loader, dtype="float32", use_safetensors=not is_gguf).to(device).eval()
+    model = checkpoint.load("model", loader).to(device).eval()
     if config.chat and tokenizer.chat_template is None:
         raise ConfigError(f"generate.chat is true, but the tokenizer of {name} has no chat template.")
     return Writer(model, tokenizer, config, tokenizer.chat_template is not None if config.chat is None else config.chat)

@@ -141,8 +141,8 @@ def build_model(
     head, settings = HEADS[objective], settings or {}
     auto_class = getattr(transformers, head.auto_class)
     if config.name is not None:
-        name, gguf = checkpoint_of("model.name", config.name)
-        options: dict[str, Any] = {"revision": config.revision, **gguf}
+        checkpoint = checkpoint_of("model.name", config.name)
+        name, options = checkpoint.name, {"revision": config.revision, **checkpoint.options}
         model_config = load_pretrained(
             "config",
             "model.name",
@@ -166,11 +166,11 @@ def build_model(
                     lambda attention: auto_class.from_pretrained(
                         name,
                         dtype="float32",
-                        use_safetensors=True,
                         local_files_only=offline,
                         output_loading_info=True,
                         ignore_mismatched_sizes=head.is_drawn,
                         **attention,
+                        **checkpoint.weights,
                         **options,
                     ),
                 ),
