@@ -54,13 +54,15 @@ def checkpoint_of(key: str, name: str) -> Checkpoint:
 
     Args:
         key: the config key that names it, for messages.
-        name: a folder, a Hub id, or package://<distribution>.
+        name: a model folder, a run folder, a Hub id, or package://<distribution>.
 
     Raises:
         ConfigError: the package is not one of PACKAGES, or not installed.
     """
     if not name.startswith(SCHEME):
-        return Checkpoint(name, {})
+        folder = Path(name).expanduser()
+        is_run = (folder / "model" / "config.json").is_file() and not (folder / "config.json").is_file()
+        return Checkpoint(str(folder / "model") if is_run else name, {})
     package = name.removeprefix(SCHEME)
     if package not in PACKAGES:
         raise ConfigError(
@@ -76,13 +78,12 @@ def checkpoint_of(key: str, name: str) -> Checkpoint:
 
 
 def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:
-    """The model of a run folder, or a checkpoint by its name.
+    """A trained model by its name.
 
     Raises:
         ConfigError: no name is given, or the package is not one of PACKAGES, or not installed.
     """
     if name is None:
         raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
-    inside = Path(name).expanduser() / "model"
-    checkpoint = Checkpoint(str(inside), {}) if inside.is_dir() else checkpoint_of("model.name", name)
+    checkpoint = checkpoint_of("model.name", name)
     return Checkpoint(checkpoint.name, {"revision": revision, **checkpoint.options})

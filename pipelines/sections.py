@@ -129,7 +129,7 @@ class ModelConfig:
     preset: str | None = None
     """Named size, from scratch: see pipelines/models/presets.py."""
     name: str | None = None
-    """Checkpoint to go on from: local folder or Hub id."""
+    """Checkpoint to go on from: run folder, model folder, Hub id or package://..."""
     revision: str | None = None
     """Branch, tag or commit of a Hub checkpoint."""
     new_head: bool = False

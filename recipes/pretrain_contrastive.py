@@ -2,7 +2,7 @@ r"""Train a sentence encoder on plain text by unsupervised SimCSE, evaluate it b
 
 accelerate launch recipes/pretrain_contrastive.py
 accelerate launch recipes/pretrain_contrastive.py --config recipes/configs/pretrain_contrastive/checkpoint.yaml \
-    --model.name runs/pretrain_mlm/default/model --evaluation.sts_files sts-dev.tsv
+    --model.name runs/pretrain_mlm/default --evaluation.sts_files sts-dev.tsv
 """
 
 from dataclasses import asdict, dataclass, field

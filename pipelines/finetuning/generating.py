@@ -42,6 +42,8 @@ class Writer:
             else self.tokenizer(messages[-1]["content"])["input_ids"]
             for messages in conversations
         ]
+        if not all(rows):
+            raise DataError("A prompt is empty, and this tokenizer has no token that texts begin with. Give it a word.")
         pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.tokenizer.eos_token_id
         inputs = pad_left(rows, pad or 0)
         if own.is_encoder_decoder:
@@ -108,7 +110,7 @@ def answer_file(writer: Writer, config: "GenerationConfig") -> None:
     """Writes an answer to each prompt of a file, as json lines.
 
     Raises:
-        DataError: there is no such file, or a line is neither a prompt nor a conversation.
+        DataError: there is no such file, it is not UTF-8, or a line is neither a prompt nor a conversation.
     """
     if config.input == "-":
         shown, lines = "Standard input", sys.stdin.read().splitlines()
@@ -116,7 +118,10 @@ def answer_file(writer: Writer, config: "GenerationConfig") -> None:
         path = Path(str(config.input)).expanduser()
         if not path.is_file():
             raise DataError(f"generate.input is {config.input!r}: there is no such file.")
-        shown, lines = str(config.input), path.read_text(encoding="utf-8-sig").splitlines()
+        try:
+            shown, lines = str(config.input), path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"generate.input is {config.input!r}, which is not UTF-8 text: {error}.") from None
     rows = [_row(line, number, shown) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{shown} has no prompts.")

@@ -91,7 +91,7 @@ def check_output(output: str | None, key: str) -> None:
 
 def write_rows(rows: Iterable[dict[str, Any]], output: str | None) -> None:
     """Rows as json lines, to a file (whole or not at all) or standard output."""
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)  # dates of Parquet as text
     if output is None:
         sys.stdout.writelines(lines)
         return
