@@ -93,7 +93,8 @@ def test_analysis_by_hand() -> None:
     assert [(one["rows"], one["accuracy"]) for one in found["calibration"]] == [(2, 0.0), (2, 1.0)]
     bins = calibration(np.array([0.99, 1.0, 0.0]), np.array([True, False, False]))
     assert [one["rows"] for one in bins] == [1, 2]
-    assert worst(np.array([0.3, 0.1, 0.2]), 2) == [1, 2]
+    assert worst(np.array([0.3, 0.1, 0.2]), 2) == [1, 2] and worst(np.array([0.3, 0.1, 0.2]), 5) == [1, 2, 0]
+    assert worst(np.array([0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.5]), 4) == [3, 0, 2, 5]  # not the first three of five
     lengths = np.arange(80)
     parts = slices(lengths, [{"label": "a" if place < 75 else "b"} for place in range(80)], mean_of(lengths / 80))
     assert [(one["kind"], one["rows"]) for one in parts] == [("length", 20)] * 4 + [("label", 75)]  # five are too few

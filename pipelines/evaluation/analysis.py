@@ -103,5 +103,10 @@ def slices(
 
 
 def worst(worth_R: np.ndarray, count: int) -> list[int]:
-    """The rows that are worth least, worst first."""
-    return [int(index) for index in np.argsort(worth_R, kind="stable")[:count]]
+    """The rows that are worth least, worst first; of rows that are worth the same, some that are evenly spread."""
+    order_R = np.argsort(worth_R, kind="stable")
+    if count >= len(order_R):
+        return order_R.tolist()
+    last = worth_R[order_R[count - 1]] if count else -np.inf
+    below, tied = order_R[worth_R[order_R] < last], np.flatnonzero(worth_R == last)
+    return [*below.tolist(), *tied[np.linspace(0, len(tied) - 1, count - len(below), dtype=int)].tolist()]
