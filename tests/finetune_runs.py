@@ -1,4 +1,4 @@
-"""Small labelled files, and flags of fine-tuning runs of some seconds, one for every recipe."""
+"""Small labelled files, and flags of fine-tuning runs of some seconds, one for every recipe and more for some tasks."""
 
 import json
 import random
@@ -24,18 +24,21 @@ def sentence(draw: random.Random, words: tuple[str, ...]) -> str:
 
 
 def row(task: str, draw: random.Random) -> dict[str, Any]:
-    """One row of a task that a linear model can learn."""
+    """One row of a task that a linear model can learn; of qa_none, about half the questions have no answer."""
     is_good = draw.random() < 0.5
     text = sentence(draw, GOOD if is_good else BAD)
     name, place, number = draw.choice(NAMES), draw.choice(PLACES), draw.randrange(1000)
     if task == "classification":
         return {"text": text, "label": "good" if is_good else "bad"}
-    if task == "qa":
+    if task == "regression":
+        return {"text": text, "label": is_good + number / 1000}
+    if task in ("qa", "qa_none"):
         context = f"{name} lives in {place} since {number}. {text}"
+        answered = task == "qa" or is_good
         return {
-            "question": f"Where does {name} live?",
+            "question": f"Where does {name if answered else 'Zoe'} live?",
             "context": context,
-            "answers": {"text": [place], "answer_start": [context.index(place)]},
+            "answers": {"text": [place] * answered, "answer_start": [context.index(place)] * answered},
         }
     if task == "ner":
         words = f"{name} went to {place} {number}".split()
@@ -63,7 +66,9 @@ def write_rows(folder: Path, task: str, count: int = 60, seed: int = 0) -> Path:
 
 MODELS = {"summarization": T5, "translation": T5, "chat": LLAMA}
 MORE = {
+    "regression": ("--task.problem_type", "regression"),
     "qa": ("--task.stride", "8"),
+    "qa_none": ("--task.stride", "8"),
     "ner": ("--tokenizer.type", "wordpiece"),
     "summarization": ("--task.max_target_length", "8"),
     "translation": ("--task.max_target_length", "16"),

@@ -22,6 +22,10 @@ ENCODER = (
     "hidden_dropout_prob: 0.0}"
 )
 SEQ2SEQ = "{model_type: t5, d_model: 32, d_ff: 64, d_kv: 16, num_layers: 1, num_heads: 2}"
+MARIAN = (
+    "{model_type: marian, d_model: 32, encoder_layers: 1, decoder_layers: 1, encoder_attention_heads: 2, "
+    "decoder_attention_heads: 2, encoder_ffn_dim: 64, decoder_ffn_dim: 64, max_position_embeddings: 64}"
+)
 MODELS = {
     "finetune_classification": ENCODER,
     "finetune_qa": ENCODER,
@@ -182,6 +186,15 @@ CLASSIFICATION = {
     "null in a list": Case(
         [review(n, label=["a", "b"][: n % 3]) for n in range(5)] + [review(5, label=["a", None])],
         ["row 6: the label is missing"],
+    ),
+    "label named twice": Case(
+        [review(n, label=["a", "b"][: n % 3]) for n in range(5)] + [review(5, label=["a", "a"])],
+        ["row 6: the label is ['a', 'a'], which names one twice; expected the labels that hold, each once.", MEND],
+    ),
+    "zeros and ones for all labels": Case(
+        [review(n, label=[int(n % 3 == place) for place in range(3)]) for n in range(4)],
+        ["row 1: the label is [1, 0, 0], which names one twice", "A list of 0 and 1 for all labels is not read."],
+        ("--data.label_names", "[a, b, c]"),
     ),
     "text for a number": Case(
         [review(n, label="good") for n in range(4)], ["row 1: the label 'good' is no finite number."], REGRESSION
@@ -359,6 +372,16 @@ SUMMARIES = {
         ["train.jsonl, row 5", "task.max_target_length"],
         ("--data.overlength", "error", "--data.max_length", "128", "--task.max_target_length", "16"),
     ),
+    "target longer than the model": Case(
+        TWO_SIDES,
+        ["task.max_target_length is 100, but the model has 64 positions", "--task.max_target_length 64 or less"],
+        ("--model.config", MARIAN, "--task.max_target_length", "100", "--data.max_length", "null"),
+    ),
+    "target longer than the model, source not": Case(
+        TWO_SIDES,
+        ["task.max_target_length is 100, but the model has 64 positions", "--task.max_target_length 64 or less"],
+        ("--model.config", MARIAN, "--task.max_target_length", "100", "--data.max_length", "32"),
+    ),
     "prompt that leaves no room": Case(
         four(document),
         ["leave no room for a source in data.max_length 32", "--task.max_target_length"],
@@ -406,12 +429,19 @@ TALKS = {
         ("--task.chat_template", "nowhere.jinja"),
     ),
     "nothing to learn": Case(
-        four(talk), ["No row has anything to learn within data.max_length (8)."], ("--data.max_length", "8")
+        four(talk),
+        ["No row has anything to learn within data.max_length (8)."],
+        ("--data.max_length", "8", "--task.max_new_tokens", "4"),
+    ),
+    "answers as long as the model": Case(
+        four(talk),
+        ["task.max_new_tokens is 64", "leaves no room for a conversation in the 64 positions of the model", "fewer"],
+        ("--data.max_length", "64", "--task.max_new_tokens", "64"),
     ),
     "overlength error": Case(
         four(talk),
         ["row 1 has", "more than data.max_length (8)"],
-        ("--data.overlength", "error", "--data.max_length", "8"),
+        ("--data.overlength", "error", "--data.max_length", "8", "--task.max_new_tokens", "4"),
     ),
     "encoder": Case(
         four(talk),
@@ -565,6 +595,13 @@ def test_a_template_that_is_not_utf8(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "my.jinja").write_bytes(b"{{ '\xe9' }}")
     more = flags("finetune_chat", tmp_path, "--task.chat_template", str(tmp_path / "my.jinja"))
     assert "my.jinja" in fail(capsys, "finetune_chat", *data(tmp_path, four(talk)), *more)
+
+
+def test_answers_that_all_lie_beyond_the_length_cannot_be_scored(tmp_path: Path, capsys) -> None:
+    rows = {"train": four(talk), "validation": [talk(n, ("user", LONG), ("assistant", "hi")) for n in range(2)]}
+    more = flags("finetune_chat", tmp_path, "--data.max_length", "64", "--task.max_new_tokens", "4")
+    message = fail(capsys, "finetune_chat", *data(tmp_path, rows), *more)
+    assert "None of 2 rows has an answer within data.max_length (64), so that nothing can be learnt or scored." in message
 
 
 def test_rows_of_the_test_split_in_training_are_told_and_the_run_goes_on(

@@ -3,10 +3,12 @@
 import importlib
 import io
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -14,7 +16,7 @@ from conftest import RECIPES
 from finetune_runs import BERT, flags, write_rows
 
 from pipelines.config import parse_config
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, DataError
 from pipelines.training.checkpoints import list_checkpoints
 
 TASKS = ("classification", "qa", "ner", "summarization", "translation", "multiple_choice", "chat")
@@ -72,6 +74,7 @@ def test_the_run_folder_is_complete(task: str, finished) -> None:
     assert [one["baseline"] for one in analysis["comparisons"]]
     for one in analysis["comparisons"]:
         assert metrics[f"baseline_{one['baseline']}_{headline}"] == pytest.approx(one["baseline_score"])
+        assert metrics[f"eval_{headline}"] == pytest.approx(one["model_score"])
         assert one["verdict"] in ("better", "worse", "not distinguishable")
     assert len(analysis["errors"]) == 10
     table = pq.read_table(folder / "predictions.parquet")
@@ -120,6 +123,89 @@ def test_a_task_that_counting_can_do_is_done_by_the_baseline(finished) -> None:
     metrics = json.loads((finished("classification") / "metrics.json").read_text())
     assert metrics["baseline_tfidf_accuracy"] == 1.0
     assert metrics["baseline_majority_accuracy"] < 0.8
+
+
+def test_numbers_are_predicted(tmp_path: Path) -> None:
+    """The mean of the training rows stands beside the model, and correlates with nothing."""
+    metrics = run("classification", flags("regression", tmp_path, tmp_path / "run"))
+    assert metrics["baseline_mean_spearmanr"] == metrics["baseline_mean_pearsonr"] == 0.0
+    assert metrics["baseline_tfidf_spearmanr"] > 0.5
+    assert -1.0 <= metrics["eval_spearmanr_ci_low"] <= metrics["eval_spearmanr"] <= metrics["eval_spearmanr_ci_high"]
+    assert math.isfinite(metrics["eval_mse"]) and "nan" not in (tmp_path / "run" / "metrics.json").read_text().lower()
+
+
+def test_a_baseline_that_rows_do_not_allow_is_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
+    """And the model is saved before anything is weighed."""
+    from pipelines.tasks.classification import TextClassification
+
+    baselines, error = TextClassification.baselines, DataError("no text has a word.")
+
+    def broken(*args: Any) -> Any:
+        yield next(baselines(*args))
+        raise error
+
+    monkeypatch.setattr(TextClassification, "baselines", broken)
+    metrics = run("classification", flags("classification", tmp_path, tmp_path / "run", steps=1))
+    assert {name.split("_")[1] for name in metrics if name.startswith("baseline_")} == {"majority"}
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    told = capsys.readouterr().err
+    assert "No further baseline: no text has a word." in told and "Traceback" not in told
+    error = RuntimeError("a defect")
+    with pytest.raises(RuntimeError, match="a defect"):
+        run("classification", flags("classification", tmp_path, tmp_path / "again", steps=1))
+    assert (tmp_path / "again" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("most", ["null", "20"])
+def test_answers_that_are_shown_are_those_that_were_scored(most: str, tmp_path: Path, monkeypatch) -> None:
+    """And no row that is scored has a part in the threshold that decides on it."""
+    from pipelines.metrics.squad_v2.squad_v2 import exact_and_f1
+    from pipelines.tasks.question_answering import QuestionAnswering
+
+    called = []
+    methods = {name: getattr(QuestionAnswering, name) for name in ("tune", "score")}
+    for name in methods:
+
+        def noted(*args: Any, name: str = name) -> Any:
+            called.append(name)
+            return methods[name](*args)
+
+        monkeypatch.setattr(QuestionAnswering, name, noted)
+
+    def shy(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+        logits[:, :, 0] += 10  # a model whose threshold lies far from 0
+        return list(logits.numpy())
+
+    monkeypatch.setattr(QuestionAnswering, "outputs", shy)
+    more = ("--evaluation.max_rows", most, "--training.learning_rate", "1e-2", "--evaluation.baselines", "false")
+    metrics = run("qa", flags("qa_none", tmp_path, tmp_path / "run", *more, "--training.eval_strategy", "no", steps=60))
+    assert called.count("tune") == 1 and called[-1] == "tune"  # for those who use the model
+    table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pylist()
+    gold, said = [json.loads(one["answers"])["text"] for one in table], [one["predicted_answer"] for one in table]
+    assert len(table) == (30 if most == "null" else 20) and "" in said and any(said) and [] in gold
+    f1_R = [100 * exact_and_f1(*one)[1] for one in zip(said, gold, strict=True)]
+    assert metrics["eval_f1"] == pytest.approx(np.mean(f1_R))
+    assert [one["worth"] for one in table] == pytest.approx(f1_R)
+    assert metrics["eval_f1_ci_low"] <= metrics["eval_f1"] <= metrics["eval_f1_ci_high"]
+
+
+@pytest.mark.parametrize("task", ["classification", "ner", "multiple_choice"])
+def test_a_saved_model_reads_texts_longer_than_itself(task: str, tmp_path: Path) -> None:
+    """Its positions are no multiple of 8, to which batches are padded."""
+    run(task, flags(task, tmp_path, tmp_path / "run", "--data.max_length", "20", steps=1))
+    config = json.loads((tmp_path / "run" / "model" / "config.json").read_text())
+    assert config["max_position_embeddings"] == 20
+    rows = [json.loads(line) for line in write_rows(tmp_path, task, 6, 1).read_text().splitlines()]
+    for row in rows[::2]:
+        row |= {"tokens": row["tokens"] * 9} if task == "ner" else {"text": row["text"] * 9}
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for batch_size in ("1", "6"):
+        said = predict(
+            tmp_path / "run", "--predict.input", str(tmp_path / "long.jsonl"), "--predict.batch_size", batch_size
+        )
+        assert len(said) == 6
+        if task == "ner":
+            assert [len(one["prediction"]["tags"]) for one in said] == [len(row["tokens"]) for row in rows]
 
 
 def test_resume_is_bitwise_with_dropout(finished, tmp_path: Path) -> None:
@@ -208,6 +294,48 @@ def test_seeds_and_folds(tmp_path: Path, capsys) -> None:
     told = capsys.readouterr().err
     assert "seed-43," not in told and "fold-1" not in told and "seed-44," in told  # what is done is not done again
     assert again["folds_accuracy_mean"] == metrics["folds_accuracy_mean"]
+
+
+def test_a_member_is_the_run_with_its_seed(tmp_path: Path) -> None:
+    arguments = flags("classification", tmp_path, tmp_path / "run", "--evaluation.baselines", "false", steps=2)
+    run("classification", [*arguments, "--evaluation.seeds", "2"])
+    alone = run("classification", [*arguments, "--run.dir", str(tmp_path / "alone"), "--training.seed", "43"])
+    member = json.loads((tmp_path / "run" / "members.json").read_text())["seeds"]["seed-43"]
+    figures = [name for name in alone if name.startswith("eval_") and name != "eval_seconds"]
+    assert "eval_loss" in figures and "eval_accuracy_ci_low" in figures
+    assert {name: member[name] for name in figures} == {name: alone[name] for name in figures}
+    main = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert main["eval_loss"] != alone["eval_loss"]
+
+
+@pytest.mark.parametrize(
+    ("length", "name"),
+    [(("max_steps", "2"), "validation-2-steps"), (("num_train_epochs", "0.2"), "validation-0.2-epochs")],
+)
+def test_the_folder_of_members_names_the_length_of_the_run(length: tuple[str, str], name: str, tmp_path: Path) -> None:
+    arguments = flags("classification", tmp_path, tmp_path / "run", "--evaluation.baselines", "false")
+    more = ["--training.max_steps", "null", f"--training.{length[0]}", length[1], "--evaluation.seeds", "2"]
+    run("classification", [*arguments, *more])
+    assert [path.name for path in (tmp_path / "run" / "members").iterdir()] == [name]
+    assert [path.name for path in (tmp_path / "run" / "members" / name).iterdir()] == ["seed-43"]
+
+
+def test_folds_where_a_class_has_fewer_rows_than_there_are_folds() -> None:
+    """scikit-learn warns of such a class, and a warning is an error here."""
+    from test_tasks import rows
+
+    from pipelines.finetuning.members import split_folds
+    from pipelines.task_sections import ClassificationConfig
+    from pipelines.tasks.classification import TextClassification
+
+    data = rows(*({"text": f"t{place}", "label": int(place > 2), "group": f"g{place // 2}"} for place in range(20)))
+    task = TextClassification(ClassificationConfig())
+    task.learn(data, None)
+    folds = split_folds(task, data, 4, seed=0)
+    assert sorted(place for _, held_out in folds for place in held_out) == list(range(20))
+    for train, held_out in folds:
+        assert len(held_out) and sorted([*train, *held_out]) == list(range(20))
+        assert not {place // 2 for place in train} & {place // 2 for place in held_out}
 
 
 def test_folds_keep_groups_whole_and_classes_in_equal_shares() -> None:
@@ -337,6 +465,29 @@ def test_a_checkpoint_with_these_labels_keeps_its_head(checkpoint, tmp_path: Pat
     del arguments[place : place + 2]
     run("classification", arguments)
     assert "is new" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [None, ["final_layer_norm"]])
+def test_lora_of_an_encoder_decoder_trains_its_updates_alone(asked: list[str] | None) -> None:
+    """Its head is the table of its tokens, and no part of it is new."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    from pipelines.sections import Seq2SeqModelConfig
+    from pipelines.task_sections import LoraConfig
+    from pipelines.training.lora import add_lora
+
+    model = T5ForConditionalGeneration(
+        T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    )
+    config, source = LoraConfig(r=2, modules_to_save=asked), Seq2SeqModelConfig(name="a checkpoint")
+    with pytest.raises(ConfigError, match="model.decoder_name"):
+        add_lora(model, config, Seq2SeqModelConfig(name="a checkpoint", decoder_name="another"), [])
+    adapted = add_lora(model, config, source, [])
+    assert adapted.active_peft_config.modules_to_save == asked
+    trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    others = [name for name in trained if "lora_" not in name]
+    assert len(trained) > len(others) == (0 if asked is None else 2)
+    assert all("final_layer_norm.modules_to_save" in name for name in others)
 
 
 def test_lora_needs_a_checkpoint(tmp_path: Path) -> None:

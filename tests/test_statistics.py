@@ -65,6 +65,16 @@ def test_comparisons() -> None:
         assert verdict(noisy, strong, with_correct) == "not distinguishable"
 
 
+def test_rows_of_a_group_are_not_tested_as_if_they_were_alone() -> None:
+    """McNemar's test takes rows for independent ones, so that two rows of one group are enough to rule it out."""
+    right, other = np.arange(40) % 3 > 0, np.arange(40) % 5 > 0
+    for groups, test in ((range(40), "McNemar"), ([0, 0, *range(38)], "paired bootstrap")):
+        resamples = Resamples(list(map(str, groups)), 50, 0)
+        found = compare("b", "accuracy", mean_of(right), mean_of(other), (right, other), 40, resamples)
+        assert found.test == test
+        assert (found.p_value == mcnemar(right, other)) == (test == "McNemar")
+
+
 def test_chance_is_seldom_called_a_difference() -> None:
     draw, called = np.random.default_rng(3), 0
     resamples = Resamples(list(map(str, range(150))), 200, 0)

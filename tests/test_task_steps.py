@@ -12,7 +12,7 @@ import torch
 from exact_step import assert_same_step, steps_of_two_processes
 from task_step import CONFIGS, one_step, prepared
 
-from pipelines.data.examples import budget_parts
+from pipelines.data.examples import Size, TokenBudget, budget_parts
 from pipelines.data.packing import IGNORE_INDEX
 
 CASES = list(CONFIGS)
@@ -104,12 +104,28 @@ def _nats(logits: np.ndarray, label: int) -> float:
 
 def test_parts_hold_each_row_once_within_the_budget() -> None:
     lengths = np.random.default_rng(0).integers(1, 60, 200).tolist()
-    parts = budget_parts(lengths, 16, 256)
+    parts = budget_parts([Size(1, length, 0) for length in lengths], 16, 256)
     assert sorted(place for part in parts for place in part) == list(range(200))
     for part in parts:
         longest = max(-(-lengths[place] // 8) * 8 for place in part)
         assert len(part) <= 16 and (len(part) == 1 or len(part) * longest <= 256)
-    assert budget_parts([500], 4, 100) == [[0]]
+    assert budget_parts([Size(1, 500, 0)], 4, 100) == [[0]]
+
+
+@pytest.mark.parametrize("case", ["choice-bert", "summary-t5", "single-bert"])
+def test_batches_hold_no_more_positions_than_the_budget(case: str) -> None:
+    """What a model computes: every choice as long as the longest of the batch, and the decoder's side besides."""
+    task, examples, _ = prepared(case)
+    blocks = [examples.block(index) for index in range(len(examples))]
+    most = 0
+    for max_tokens in range(16, 600, 8):
+        batches = TokenBudget(task.collate, max_tokens, examples.has_decoder)(blocks)
+        assert sum(len(batch["labels"]) for batch in batches) == len(blocks)
+        for batch in batches:
+            positions = sum(batch[name].numel() for name in ("input_ids", "decoder_input_ids") if name in batch)
+            assert len(batch["labels"]) == 1 or positions <= max_tokens
+        most = max(most, *(len(batch["labels"]) for batch in batches))
+    assert most > 4
 
 
 @pytest.mark.processes

@@ -1,14 +1,18 @@
 """What each task makes of rows: encoding, decoding and figures, by hand-made cases."""
 
 import copy
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from architectures import DECODERS
 from task_step import BERT, CONFIGS, make_task, prepared, rows_of, tokenizer_of
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pipelines.data.labelled import FILE, NUMBER, Problem, Rows
 from pipelines.data.packing import IGNORE_INDEX
@@ -17,6 +21,7 @@ from pipelines.sections import Seq2SeqModelConfig
 from pipelines.task_sections import (
     ChatConfig,
     ClassificationConfig,
+    LoraConfig,
     QuestionAnsweringConfig,
     SummarizationConfig,
     TokenClassificationConfig,
@@ -29,6 +34,8 @@ from pipelines.tasks.question_answering import QuestionAnswering, Window, best_t
 from pipelines.tasks.task import Limit, choose_limit
 from pipelines.tasks.text_generation import Summarization
 from pipelines.tasks.token_classification import TokenClassification, _windows, join
+from pipelines.tasks.writing import pad_left, write
+from pipelines.training.lora import add_lora
 
 
 def rows(*values: dict[str, Any]) -> Rows:
@@ -113,6 +120,62 @@ def test_figures_of_several_labels_by_hand() -> None:
     assert scored.metrics["accuracy"] == pytest.approx(2 / 3)
     assert scored.metrics["f1_macro"] == pytest.approx((1 + 0 + 2 / 3) / 3)
     assert task.public(said[0])["labels"] == ["a", "c"]
+
+
+def test_a_label_named_twice_is_none() -> None:
+    """Such as a list of 0 and 1 for all labels, whose numbers would be read as those of labels."""
+    task = TextClassification(ClassificationConfig())
+    task.learn(rows({"text": "the", "label": ["a", "b"]}, {"text": "sum", "label": ["c"]}), ("a", "b", "c"))
+    for label in (["a", "a"], [0, 1, 0], ["a", 0]):
+        found = task.target({"text": "row", "label": label})
+        assert isinstance(found, Problem) and found.reason == "label_twice", label
+    assert task.target({"text": "row", "label": [2, 0]}) == [1.0, 0.0, 1.0]
+
+
+def test_a_single_label_that_may_hold_or_not() -> None:
+    data = rows({"text": "the array", "label": ["a"]}, {"text": "sum", "label": []}, {"text": "row is", "label": ["a"]})
+    task = ready(TextClassification(ClassificationConfig()), data)
+    model = task.build(Seq2SeqModelConfig(config=BERT), 16).eval()
+    examples, loss = task.encode(data, Limit(16, "truncate"), training=True), task.loss(model, bf16=False)
+    batch = task.collate([examples.block(place) for place in range(3)])
+    assert batch["labels"].tolist() == [1.0, 0.0, 1.0]
+    with torch.no_grad():
+        logits = loss.logits(model, batch)
+    assert logits.shape == (3, 1)
+    truth = torch.tensor([[1.0], [0.0], [1.0]])
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth, reduction="sum")
+    assert float(loss.loss_of(logits, batch)) == pytest.approx(float(expected), abs=1e-6)
+    assert int(loss.count(batch)) == 3
+    said = task.predictions(task.outputs(logits, batch), examples, data.as_list)
+    assert 0.0 <= task.score(said, data.as_list).metrics["f1_micro"] <= 1.0
+    assert [name for name, _ in task.baselines(data, data.as_list, 0)] == ["majority", "tfidf"]
+
+
+@pytest.mark.parametrize("case", ["single-llama", "single-gpt2"])
+def test_a_decoder_without_a_padding_token_reads_texts_to_their_end(case: str, tmp_path: Path) -> None:
+    """From random weights and from a checkpoint, alone and beside longer texts: the same predictions."""
+    data, config = rows_of("single"), {"model_type": case.split("-")[1], **DECODERS[case.split("-")[1]]}
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(**config, vocab_size=320)).save_pretrained(tmp_path)
+    for source in (Seq2SeqModelConfig(config=config), Seq2SeqModelConfig(name=str(tmp_path))):
+        task, tokenizer = make_task("single"), copy.deepcopy(tokenizer_of("words"))
+        tokenizer.pad_token = None
+        task.learn(data, None)
+        task.use_tokenizer(tokenizer, source)
+        torch.manual_seed(0)
+        model = task.build(source, 64).eval()
+        model.save_pretrained(tmp_path / "saved")
+        saved = json.loads((tmp_path / "saved" / "config.json").read_text())
+        assert saved["pad_token_id"] == tokenizer.pad_token_id is not None
+        examples, loss = task.encode(data, Limit(40, "truncate"), training=False), task.loss(model, bf16=False)
+
+        def said(places: list[int], task: Any = task, examples: Any = examples, model: Any = model, loss: Any = loss):
+            with torch.no_grad():
+                batch = task.collate([examples.block(place) for place in places])
+                return np.array(task.outputs(loss.logits(model, batch), batch))
+
+        alone = np.concatenate([said([place]) for place in range(8)])
+        assert len(np.unique(alone.round(5), axis=0)) == 8
+        np.testing.assert_allclose(said(list(range(8))), alone, atol=1e-5)
 
 
 def test_figures_of_numbers_by_hand() -> None:
@@ -201,6 +264,38 @@ def test_the_best_span_of_all_windows_wins() -> None:
     assert sum(one["score"] for one in best["n_best"]) == pytest.approx(1.0)
 
 
+def test_answers_have_no_blanks_around_them() -> None:
+    """Tokens of bytes hold the blank before a word, and rows may have answers with blanks: spans are told without."""
+    data = rows(question(" its sum "), question("returns its "), question("the array"))
+    task = ready(QuestionAnswering(QuestionAnsweringConfig(stride=4)), data)
+    examples = task.encode(data, Limit(60, "split"), training=False)
+    draw = np.random.default_rng(0)
+    outputs = [draw.normal(size=(2, len(examples.block(index)["input_ids"]))) for index in range(len(examples))]
+    for index, logits_2T in enumerate(outputs):
+        block = examples.block(index)
+        if block["start_positions"][0]:
+            logits_2T[0, block["start_positions"][0]] = logits_2T[1, block["end_positions"][0]] = 99.0
+    said = task.predictions(outputs, examples, data.as_list)
+    assert [one["text"] for one in said] == ["its sum", "returns its", "the array"]
+    for one in (span for row in said for span in (row, *row["n_best"])):
+        assert one["text"] == one["text"].strip() == CONTEXT[one["start"] : one["end"]]
+
+
+def test_figures_of_questions_without_an_answer_by_hand() -> None:
+    none = {**question("array"), "answers": {"text": [], "answer_start": []}}
+    data = rows(none, none, question("its sum"), question("array"))
+    task = ready(QuestionAnswering(QuestionAnsweringConfig()), data)
+    task.threshold = 0.0
+    texts, margins = ("array", "array", "its sum", "zero"), (1.0, -1.0, -1.0, -1.0)
+    said = [{"text": text, "no_answer_margin": margin} for text, margin in zip(texts, margins, strict=True)]
+    scored = task.score(said, data.as_list)
+    assert scored.metrics["f1"] == scored.metrics["exact_match"] == 50.0  # the first and the third are right
+    assert (scored.metrics["f1_no_answer"], scored.metrics["f1_has_answer"]) == (50.0, 50.0)
+    assert scored.statistic(np.arange(4)) == scored.metrics["f1"]
+    assert scored.worth_R.tolist() == [100.0, 0.0, 100.0, 0.0]
+    assert [one["answer"] for one in said] == ["", "array", "its sum", "zero"]
+
+
 def test_no_answer_threshold_by_hand() -> None:
     margin = np.array([-3.0, -1.0, 0.5, 2.0])
     with_span, with_none = np.array([1.0, 0.2, 0.0, 0.0]), np.array([0.0, 0.0, 1.0, 1.0])
@@ -283,6 +378,31 @@ def test_words_are_read_as_they_stand_in_a_text() -> None:
     task = ready(TokenClassification(TokenClassificationConfig()), chinese)
     ids = task.encode(chinese, Limit(32, "split"), training=True).block(0)["input_ids"]
     assert ids.tolist() == task.tokenizer("北京")["input_ids"]
+
+
+def test_a_saved_tokenizer_reads_words_as_they_stand_in_a_text() -> None:
+    """Whoever trained it; and languages without blanks still get none."""
+    english, chinese = ["the", "array", "holds"], list("北京")
+    for words, text in ((english, " the array holds"), (chinese, "北京")):
+        data = rows({"tokens": words, "tags": ["B-X", *["I-X"] * (len(words) - 1)]})
+        first = ready(TokenClassification(TokenClassificationConfig()), data)
+        task, tokenizer = TokenClassification(TokenClassificationConfig()), copy.deepcopy(tokenizer_of("words"))
+        expected = tokenizer(text)["input_ids"]
+        task.load_state(first.state())
+        assert task.has_blanks == (words == english)
+        task.use_saved_tokenizer(tokenizer)
+        examples = task.encode(data, Limit(32, "split"), training=False)
+        assert examples.block(0)["input_ids"].tolist() == expected
+
+
+def test_rows_without_tokens_teach_nothing() -> None:
+    good = {"tokens": ["the", "array"], "tags": ["O", "B-X"]}
+    data = rows({"tokens": None, "tags": ["O", "I-X"]}, {"tokens": ["the", None], "tags": ["O", "O"]}, good)
+    task = TokenClassification(TokenClassificationConfig())
+    task.learn(data, None)
+    assert {"O", "B-X"} <= set(task.labels.names) and task.has_blanks
+    found = [task.problem(row) for row in data]
+    assert [one and one.reason for one in found] == ["tokens_not_list", "tokens_not_list", None]
 
 
 def test_words_are_scored_by_their_ends() -> None:
@@ -391,6 +511,100 @@ def test_a_long_source_is_cut_before_the_target() -> None:
     assert task.tokenizer.decode(examples.info[0]).endswith(" is")
     full = len(task.tokenizer(document, add_special_tokens=False)["input_ids"])
     assert examples.counts["tokens_truncated"] > 0 and examples.counts["tokens_truncated"] < full
+
+
+LONG = " ".join(["the array holds value for each row and"] * 12)
+TARGETS = ("its sum", "zero", "qqq zz", "the array holds value for each", " ".join(["array"] * 20))
+
+
+def summarizer(data: Rows, case: str, **settings: Any) -> Summarization:
+    return ready(Summarization(SummarizationConfig(max_target_length=8, **settings)), data, CONFIGS[case])
+
+
+@pytest.mark.parametrize("template", [None, CHATML.replace("<|im_end|>", "<|eos|>")], ids=["text", "chat"])
+def test_a_prompt_has_room_for_any_target_and_does_not_depend_on_its_own(template: str | None) -> None:
+    data = rows(*({"document": LONG, "summary": target} for target in TARGETS))
+    task = summarizer(data, "summary-llama", prompt="sum {text} is")
+    task.tokenizer.chat_template = template
+    limit = Limit(60, "truncate")
+    prompts = task.encode(data, limit, training=False).info
+    assert all(20 < len(prompt) <= 60 - 8 for prompt in prompts)
+    asked = task.encode(Rows(data.table.drop_columns(["summary"])), limit, training=False).info
+    assert {tuple(prompt) for prompt in prompts} == {tuple(asked[0])}
+    examples = task.encode(data, limit, training=True)
+    for index, prompt in enumerate(prompts):  # what is learnt goes on from the prompt that is written from
+        block = examples.block(index)
+        assert len(block["input_ids"]) <= 60 and block["input_ids"][: len(prompt)].tolist() == prompt
+        assert (block["labels"][: len(prompt) - 1] == IGNORE_INDEX).all()
+        assert block["labels"][len(prompt) - 1] == block["input_ids"][len(prompt)]
+
+
+@pytest.mark.parametrize("case", ["summary-llama", "summary-t5"])
+def test_rows_that_are_too_long_are_dropped_from_training_alone(case: str) -> None:
+    short = {"document": "the array", "summary": "sum"}
+    data = rows(short, short | {"document": LONG}, short | {"summary": TARGETS[-1]})
+    task = summarizer(data, case, prompt="sum {text} is")
+    dropped = task.encode(data, Limit(32, "drop"), training=True)
+    assert dropped.row_E.tolist() == [0] and dropped.counts["rows_dropped_overlength"] == 2
+    assert task.encode(data, Limit(32, "drop"), training=False).row_E.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("starts", [False, True], ids=["start of its own", "starts with BOS"])
+def test_a_target_that_is_cut_keeps_its_stop(starts: bool) -> None:
+    data = rows({"document": "the array", "summary": TARGETS[-1]})
+    task = summarizer(data, "summary-t5")
+    task.start_token_id = task.tokenizer.bos_token_id if starts else task.tokenizer.pad_token_id
+    labels = task.encode(data, Limit(32, "truncate"), training=True).block(0)["labels"].tolist()
+    assert len(labels) == 8 and labels[-1] == task.tokenizer.eos_token_id
+    assert (labels[0] == task.tokenizer.bos_token_id) == (not starts)  # a decoder has its start token anyway
+
+
+def test_a_prompt_stands_in_what_an_encoder_reads() -> None:
+    data = rows({"document": "the array", "summary": "sum"})
+    for prompt, text in ((None, "the array"), ("say: {text}", "say: the array")):
+        task = summarizer(data, "summary-t5", prompt=prompt)
+        read = task.encode(data, Limit(32, "truncate"), training=False).block(0)["input_ids"]
+        assert task.tokenizer.decode(read) == f"<|bos|>{text}<|eos|>"
+
+
+def test_a_conversation_leaves_room_for_the_answer() -> None:
+    messages = [{"role": "user", "content": LONG}, {"role": "assistant", "content": "its sum"}]
+    data = rows({"messages": messages})
+    task = ready(Chat(ChatConfig(chat_template="chatml", max_new_tokens=10)), data, CONFIGS["chat-qwen3"])
+    for positions, room in ((None, 29), (64, 29), (32, 22), (11, 1)):
+        task.positions = positions
+        prompt = task.encode(data, Limit(30, "truncate"), training=False).info[0]
+        assert len(prompt) == room, positions
+        assert task.tokenizer.decode(prompt).endswith("assistant\n"[-room:])
+    task.positions = 10
+    with pytest.raises(ConfigError, match="task.max_new_tokens is 10, which leaves no room .* in the 10 positions"):
+        task.encode(data, Limit(10, "truncate"), training=False)
+
+
+def test_a_checkpoints_own_settings_of_writing_have_no_influence() -> None:
+    """But for the tokens that it stops at; with LoRA, too, whose model holds the checkpoint."""
+    from transformers import GenerationConfig
+
+    _, _, model = prepared("summary-llama", seed=3)
+    adapted = add_lora(model, LoraConfig(r=2), Seq2SeqModelConfig(name="a checkpoint"), []).eval()
+    inputs = pad_left([[0, 20, 30, 40]], 2)
+
+    def written(stops: list[int] | None = None, settings: dict[str, Any] | None = None, **saved: Any) -> list[int]:
+        model.generation_config = own = GenerationConfig(**saved)
+        ids = write(adapted, inputs, False, stops or [], 2, max_new_tokens=12, **(settings or {}))[0]
+        assert model.generation_config is own
+        return ids
+
+    plain = written()
+    assert len(plain) == 12
+    for settings in ({"repetition_penalty": 5.0}, {"suppress_tokens": [plain[0]]}, {"min_new_tokens": 20}):
+        assert written(**settings) == plain, settings
+    for settings in ({"repetition_penalty": 5.0}, {"suppress_tokens": [plain[0]]}):
+        assert written(settings=settings) != plain, settings  # they would have one
+    last = next(token for token in plain if token != plain[0])
+    cut = plain[: plain.index(last)]
+    for stops, named in (([last], None), ([], last), ([], [1, last]), ([1], [last])):
+        assert written(stops, eos_token_id=named) == cut, (stops, named)
 
 
 def test_an_encoder_decoder_ends_its_targets() -> None:

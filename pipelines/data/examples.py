@@ -6,7 +6,7 @@ Shape legend: E examples (a row, or a window of one), N tokens end to end, B exa
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -86,9 +86,15 @@ class Examples:
         return sum(len(side.values_N) for side in sides)
 
     @cached_property
+    def sizes_E(self) -> list["Size"]:
+        """What each example is in a model."""
+        return [size_of(self.block(index), self.has_decoder) for index in range(len(self))]
+
+    @cached_property
     def lengths_E(self) -> np.ndarray:
-        """Positions that each example takes in a model, see `model_positions`."""
-        return np.array([model_positions(self.block(index), self.has_decoder) for index in range(len(self))])
+        """Positions that each example takes in a model: of all choices, each as the longest, and of its decoder."""
+        choices, inputs, decoder = np.array(self.sizes_E).reshape(-1, 3).T
+        return choices * inputs + decoder
 
     def block(self, index: int) -> dict[str, np.ndarray]:
         """Example `index`."""
@@ -118,11 +124,24 @@ class Examples:
         return padded_shape(order, rows, batch_size, *sides)
 
 
-def model_positions(row: Mapping[str, np.ndarray], has_decoder: bool) -> int:
-    """Positions of an example in a model: those of its decoder among them; of several choices, each as the longest."""
-    if "choice_lengths" in row:
-        return len(row["choice_lengths"]) * int(row["choice_lengths"].max())
-    return len(row["input_ids"]) + (len(row["labels"]) if has_decoder else 0)
+class Size(NamedTuple):
+    """What an example is in a model: sequences (the choices), positions of the longest of them and of its decoder."""
+
+    choices: int
+    inputs: int
+    decoder: int
+
+    @property
+    def padded(self) -> int:
+        """Positions, padded to multiples of LENGTH_MULTIPLE."""
+        inputs, decoder = (-(-side // LENGTH_MULTIPLE) * LENGTH_MULTIPLE for side in (self.inputs, self.decoder))
+        return self.choices * inputs + decoder
+
+
+def size_of(row: Mapping[str, np.ndarray], has_decoder: bool) -> Size:
+    """The size of an example."""
+    choices = row["choice_lengths"].tolist() if "choice_lengths" in row else [len(row["input_ids"])]
+    return Size(len(choices), max(choices), len(row["labels"]) if has_decoder else 0)
 
 
 @dataclass(frozen=True)
@@ -144,21 +163,24 @@ class TokenBudget:
     def __call__(self, rows: Sequence[Mapping[str, np.ndarray]]) -> list[Batch]:
         if self.max_tokens is None:
             return [self.collate(rows)]
-        lengths = [model_positions(row, self.has_decoder) for row in rows]
+        sizes = [size_of(row, self.has_decoder) for row in rows]
         return [
-            self.collate([rows[place] for place in part]) for part in budget_parts(lengths, len(rows), self.max_tokens)
+            self.collate([rows[place] for place in part]) for part in budget_parts(sizes, len(rows), self.max_tokens)
         ]
 
 
-def budget_parts(lengths: Sequence[int], most: int, max_tokens: int | None) -> list[list[int]]:
-    """Places of rows in parts of similar length, at most `most` rows and max_tokens padded positions in each."""
+def budget_parts(sizes: Sequence[Size], most: int, max_tokens: int | None) -> list[list[int]]:
+    """Places of rows in parts of similar size, at most `most` rows and max_tokens padded positions in each."""
     parts: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda one: lengths[one]):
-        padded = -(-lengths[place] // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        last = parts[-1] if parts else None
-        if last is None or len(last) == most or (max_tokens is not None and (len(last) + 1) * padded > max_tokens):
+    largest = Size(0, 0, 0)  # of the last part, side by side
+    for place in sorted(range(len(sizes)), key=lambda one: sizes[one].padded):
+        both = Size(*map(max, largest, sizes[place]))
+        full = not parts or len(parts[-1]) == most
+        if full or (max_tokens is not None and (len(parts[-1]) + 1) * both.padded > max_tokens):
             parts.append([])
+            both = sizes[place]
         parts[-1].append(place)
+        largest = both
     return parts
 
 

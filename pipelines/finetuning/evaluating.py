@@ -8,7 +8,6 @@ import numpy as np
 
 from pipelines.data.examples import Examples, budget_parts
 from pipelines.data.labelled import Rows
-from pipelines.errors import DataError
 from pipelines.tasks.task import Loss, Prediction, Scored, Task
 
 
@@ -30,11 +29,7 @@ class Evaluator:
         self.predictions: list[Prediction] = []
 
     def __call__(self, model: Any) -> dict[str, float]:
-        """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds.
-
-        Raises:
-            DataError: no row has a supervised item, such as a turn of the assistant within data.max_length.
-        """
+        """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds."""
         started = time.perf_counter()
         outputs: list[Any] = [None] * len(self.examples)
         loss = count = 0.0
@@ -45,11 +40,6 @@ class Evaluator:
             for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
                 outputs[index] = output
         loss, count = _sum((loss, count))
-        if count == 0:
-            raise DataError(
-                f"None of the {len(self.examples):,} rows that are scored has an answer within data.max_length "
-                f"({self.examples.block_size}). Raise it."
-            )
         metrics = {"loss": loss / count}
         if not self.task.generates:
             outputs = _gather(outputs)
@@ -84,7 +74,7 @@ class Evaluator:
         from accelerate import PartialState
 
         state, was_training = PartialState(), model.training
-        parts = budget_parts(self.examples.lengths_E.tolist(), self.batch_size, self.max_tokens)
+        parts = budget_parts(self.examples.sizes_E, self.batch_size, self.max_tokens)
         model.eval()
         device = next(model.parameters()).device
         with torch.no_grad():

@@ -9,6 +9,7 @@ from pipelines.data.examples import Examples, TokenBudget
 from pipelines.data.labelled import LabelledData, Rows, load_labelled
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
+from pipelines.errors import DataError
 from pipelines.finetuning.evaluating import Evaluator, spread_rows
 from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
@@ -151,10 +152,17 @@ def fit(
     limit = choose_limit(task, config.data.max_length, config.data.overlength, task.positions)
     added = [] if config.model.name is None else range(task.known_tokens, vocabulary_size(task.tokenizer))
     model = add_lora(model, config.lora, config.model, list(added))
-    examples = {
-        "train": task.encode(train, limit, training=True),
-        "validation": task.encode(validation, limit, training=False),
-    }
+
+    def encode(rows: Rows, training: bool) -> Examples:
+        encoded = task.encode(rows, limit, training)
+        if not encoded.targets_E.any():
+            raise DataError(
+                f"None of {len(encoded):,} rows has an answer within data.max_length ({limit.max_length}), so that "
+                "nothing can be learnt or scored. Raise it."
+            )
+        return encoded
+
+    examples = {"train": encode(train, training=True), "validation": encode(validation, training=False)}
     loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
     share = loss_share if task.sparse is not None else 1.0
     plan = steps.make_plan(training, examples["train"], examples["validation"], model, state, share)
@@ -169,7 +177,7 @@ def fit(
     batching = (training.per_device_eval_batch_size, training.max_tokens_per_batch)
     evaluator = final = Evaluator(task, validation, examples["validation"], loss, *batching)
     if scored is not validation:
-        final = Evaluator(task, scored, task.encode(scored, limit, training=False), loss, *batching)
+        final = Evaluator(task, scored, encode(scored, training=False), loss, *batching)
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})

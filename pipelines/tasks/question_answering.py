@@ -17,6 +17,7 @@ from pipelines.data.labelled import Problem, Row, Rows
 from pipelines.errors import ConfigError
 from pipelines.metrics.loading import load_metric
 from pipelines.metrics.squad.squad import token_f1
+from pipelines.metrics.squad_v2.squad_v2 import exact_and_f1
 from pipelines.task_sections import QuestionAnsweringConfig
 from pipelines.tasks.heads import SpanLoss
 from pipelines.tasks.task import (
@@ -295,7 +296,7 @@ class QuestionAnswering(Task):
             one["answer"] = answer  # what was scored is what is shown
         gold = [_gold(row) for row in rows]
         f1_R = np.array(
-            [100 * token_f1(one, texts, self.tokenization) for one, texts in zip(answers, gold, strict=True)]
+            [100 * exact_and_f1(one, texts, self.tokenization)[1] for one, texts in zip(answers, gold, strict=True)]
         )
         ids = [str(index) for index in range(len(rows))]
         references = [

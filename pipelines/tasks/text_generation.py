@@ -97,13 +97,14 @@ class TextGeneration(Task):
         from pipelines.models.sparse_head import SparseHead
 
         longest = None if max_length is None else max(max_length, self.max_target_length)
+        size_key = "data.max_length" if longest == max_length else "task.max_target_length"
         if self.has_decoder_alone:
             self.prompt = self.prompt or self.default_prompt
-            model = build_model("causal", config, self.tokenizer, longest, size_key="data.max_length")
+            model = build_model("causal", config, self.tokenizer, longest, size_key=size_key)
             check_attention(model, isolate_documents=False)
             self.sparse = SparseHead(model)
             return model
-        model = build_encoder_decoder(config, self.tokenizer, longest, size_key="data.max_length")
+        model = build_encoder_decoder(config, self.tokenizer, longest, size_key=size_key)
         check_encoder_decoder(model)
         check_positions(model, self.max_target_length, "task.max_target_length")
         self.start_token_id = model.config.decoder_start_token_id
@@ -190,21 +191,15 @@ class TextGeneration(Task):
 
         There is always room for the longest target: what a model sees of a source does not depend on its own target.
         """
-        target = row.get(self.target_role, "")
-        target_ids = self.tokenizer(target, add_special_tokens=False, verbose=False)["input_ids"]
-        target_cut = max(len(target_ids) - self.max_target_length, 0)
-        if target_cut:
-            target = self.tokenizer.decode(target_ids[: self.max_target_length])
-        source = row[self.source_role]
+        target, source = row.get(self.target_role, ""), row[self.source_role]
+        blank = "" if self.tokenizer.chat_template is not None else " "
+        target_ids = self.tokenizer(f"{blank}{target}", add_special_tokens=False, verbose=False)["input_ids"]
+        most = self.max_target_length - 1  # and the stop token
+        if len(target_ids) > most:
+            target = str(self.tokenizer.decode(target_ids[:most])).removeprefix(blank)
         pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        whole = len(self._render(source, target)[1])
-        kept = len(pieces["input_ids"])
-        room = max_length - self.max_target_length + min(len(target_ids), self.max_target_length)
-        while True:
-            prompt, ids, labels = self._render(source, target)
-            over = len(ids) - room
-            if over <= 0:
-                return _Written(ids, labels, prompt, whole - len(ids), target_cut)
+        kept, whole = len(pieces["input_ids"]), len(self._prompt(source))
+        while (over := len(self._prompt(source)) - (max_length - self.max_target_length)) > 0:
             kept -= over
             if kept < 1:
                 raise ConfigError(
@@ -212,6 +207,9 @@ class TextGeneration(Task):
                     f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
                 )
             source = source[: pieces["offset_mapping"][kept - 1][1]]
+        prompt, ids, labels = self._render(source, target)
+        cuts = whole - len(prompt), max(len(target_ids) - most, 0)
+        return _Written(ids[:max_length], labels[:max_length], prompt, *cuts)
 
     def _render(self, source: str, target: str) -> tuple[list[int], list[int], list[int]]:
         """Ids of the prompt alone, ids of prompt and target, and labels."""

@@ -67,10 +67,10 @@ class TokenClassification(Task):
 
     def learn(self, train: Iterable[Row], names: tuple[str, ...] | None) -> None:
         """Takes the tags from the training rows, and what they mark: entities, words, or nothing but the tokens."""
-        rows = [row for row in train if self.input_problem(row) is None and isinstance(row["tags"], list)]
-        tags = [tag for row in rows for tag in row["tags"]]
+        rows = list(train)
+        tags = [tag for row in rows if isinstance(row["tags"], list) for tag in row["tags"]]
         self.set_labels(Labels.of(tags, names, len(tags), what="tag"))
-        self.has_blanks = any(" " in join(row["tokens"]) for row in rows[:1_000])
+        self.has_blanks = any(" " in join(row["tokens"]) for row in rows[:1_000] if self.input_problem(row) is None)
 
     def set_labels(self, labels: Labels) -> None:
         """Takes the tags, and finds out what they mark unless the config says it."""
