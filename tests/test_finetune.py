@@ -484,6 +484,7 @@ def test_lora_of_an_encoder_decoder_trains_its_updates_alone(asked: list[str] | 
         add_lora(model, config, Seq2SeqModelConfig(name="a checkpoint", decoder_name="another"), [])
     adapted = add_lora(model, config, source, [])
     assert adapted.active_peft_config.modules_to_save == asked
+    assert adapted.active_peft_config.base_model_name_or_path == source.name
     trained = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     others = [name for name in trained if "lora_" not in name]
     assert len(trained) > len(others) == (0 if asked is None else 2)

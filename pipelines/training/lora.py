@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError, did_you_mean
@@ -67,10 +68,13 @@ def add_lora(model: Any, config: "LoraConfig", source: "ModelConfig", new_tokens
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 by a deprecated name
-            adapted = peft.get_peft_model(model, lora)
+            adapted: Any = peft.get_peft_model(model, lora)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"peft refuses the lora section: {reason} {_linear_layers(model)}") from None
+    adapted.active_peft_config.base_model_name_or_path = source.name  # for adapter_config.json: no path of this machine
+    # peft would ask the Hub at every checkpoint whether the vocabulary has grown.
+    adapted.save_pretrained = partial(adapted.save_pretrained, save_embedding_layers=bool(new_tokens))
     trainable, total = adapted.get_nb_trainable_parameters()
     say(f"LoRA of rank {config.r}: {trainable:,} of {total:,} parameters are trained ({trainable / total:.2%})")
     return adapted

@@ -45,8 +45,7 @@ def save_model(
     with folder.new_model() as aside:
         trained = _first_output(model, inputs)
         if hasattr(model, "merge_and_unload"):
-            added = model.active_peft_config.trainable_token_indices is not None  # then the table is of another size
-            model.save_pretrained(aside / "adapter", save_embedding_layers=added)
+            model.save_pretrained(aside / "adapter")
             (aside / "adapter" / "README.md").unlink(missing_ok=True)  # peft's own, which says nothing of this run
             model = model.merge_and_unload()
         _write(model, aside)
