@@ -601,7 +601,9 @@ def test_answers_that_all_lie_beyond_the_length_cannot_be_scored(tmp_path: Path,
     rows = {"train": four(talk), "validation": [talk(n, ("user", LONG), ("assistant", "hi")) for n in range(2)]}
     more = flags("finetune_chat", tmp_path, "--data.max_length", "64", "--task.max_new_tokens", "4")
     message = fail(capsys, "finetune_chat", *data(tmp_path, rows), *more)
-    assert "None of 2 rows has an answer within data.max_length (64), so that nothing can be learnt or scored." in message
+    assert (
+        "None of 2 rows has an answer within data.max_length (64), so that nothing can be learnt or scored." in message
+    )
 
 
 def test_rows_of_the_test_split_in_training_are_told_and_the_run_goes_on(

@@ -136,3 +136,17 @@ def test_two_processes_equal_one(reference, tmp_path: Path) -> None:
     assert len(steps) == len(cases)
     for case, step in steps.items():
         assert_same_step(step, reference[case])
+
+
+def test_timing_a_micro_batch_leaves_nothing_behind() -> None:
+    """No gradient, no draw of a random number, no other weight: the run after it is the run without it."""
+    from pipelines.training.hardware import micro_batch_seconds
+
+    task, examples, model = prepared("single-bert")
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    batch = task.collate([examples.block(index) for index in range(4)])
+    state = torch.get_rng_state()
+    assert micro_batch_seconds(model, task.loss(model, bf16=False).loss_sum, [batch]) > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(weight.grad is None for weight in model.parameters())
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())

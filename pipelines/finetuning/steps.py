@@ -5,6 +5,8 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from pipelines.data.examples import Examples, TokenBudget
 from pipelines.data.labelled import LabelledData, Rows, load_labelled
 from pipelines.data.receipt import training_receipt
@@ -22,6 +24,7 @@ from pipelines.tasks.saved import write_task
 from pipelines.tasks.task import Prediction, Task, choose_limit
 from pipelines.training import steps
 from pipelines.training.arguments import training_arguments
+from pipelines.training.hardware import micro_batch_seconds
 from pipelines.training.lora import add_lora
 from pipelines.training.saving import save_model
 
@@ -166,6 +169,11 @@ def fit(
     loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
     share = loss_share if task.sparse is not None else 1.0
     plan = steps.make_plan(training, examples["train"], examples["validation"], model, state, share)
+    loss = task.loss(model, plan.precision == "bf16")
+    collator = TokenBudget(task.collate, training.max_tokens_per_batch, examples["train"].has_decoder)
+    parts = collator(_typical_rows(examples["train"], training.per_device_train_batch_size))
+    seconds = micro_batch_seconds(model.to(state.device), loss.loss_sum, parts)
+    plan = replace(plan, time_estimate_seconds=seconds * plan.gradient_accumulation_steps * plan.steps)
     arguments = training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     receipt = data.receipt | {
         split: {"rows": data.receipt[split], "tokens": examples[split].counts} for split in examples
@@ -173,7 +181,6 @@ def fit(
     hashes = data.hashes() | {"tokenizer": tokenizer_hash(task.tokenizer)}
     checkpoint = steps.start_run(folder, config, plan, receipt, hashes, state)
 
-    loss = task.loss(model, plan.precision == "bf16")
     batching = (training.per_device_eval_batch_size, training.max_tokens_per_batch)
     evaluator = final = Evaluator(task, validation, examples["validation"], loss, *batching)
     if scored is not validation:
@@ -190,7 +197,7 @@ def fit(
         checkpoint=checkpoint,
         model=model,
         text=Material(examples["train"], task.tokenizer),
-        collator=TokenBudget(task.collate, training.max_tokens_per_batch, examples["train"].has_decoder),
+        collator=collator,
         objective=loss,
         evaluate_model=evaluator,
     )
@@ -201,3 +208,9 @@ def fit(
         metrics = final(trainer.model)
     receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     return Fitted(trainer, plan, final, receipt, metrics | start | steps.train_metrics(trainer, plan), untuned)
+
+
+def _typical_rows(examples: Examples, count: int) -> list[dict[str, np.ndarray]]:
+    """The examples whose size is nearest to the mean: since those of a step are of like size, an average step."""
+    distances_E = np.abs(examples.lengths_E - examples.lengths_E.mean())
+    return [examples.block(index) for index in np.argsort(distances_E, kind="stable")[:count].tolist()]
