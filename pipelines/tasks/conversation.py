@@ -103,8 +103,8 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]
 
 def stop_ids(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """The tokens that end a turn: EOS, and ChatML's end of a turn if the tokenizer has it."""
-    known = tokenizer.get_vocab()
-    return {token for token in (tokenizer.eos_token_id, known.get(TURN_END)) if token is not None}
+    end: Any = tokenizer.convert_tokens_to_ids(TURN_END)  # get_vocab would build a map of all tokens for every row
+    return {tokenizer.eos_token_id, None if end == tokenizer.unk_token_id else end} - {None}
 
 
 def next_token_labels(ids: Sequence[int], supervised: Sequence[bool]) -> list[int]:

@@ -197,30 +197,35 @@ class TextGeneration(Task):
         most = self.max_target_length - 1  # and the stop token
         if len(target_ids) > most:
             target = str(self.tokenizer.decode(target_ids[:most])).removeprefix(blank)
-        pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        kept, whole = len(pieces["input_ids"]), len(self._prompt(source))
-        while (over := len(self._prompt(source)) - (max_length - self.max_target_length)) > 0:
+        prompt = self._prompt(source)
+        whole, kept = len(prompt), 0
+        ends: list[int] = []
+        while (over := len(prompt) + self.max_target_length - max_length) > 0:
+            if not ends:
+                pieces = self.tokenizer(source, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+                ends = [end for _, end in pieces["offset_mapping"]]
+                kept = len(ends)
             kept -= over
             if kept < 1:
                 raise ConfigError(
                     f"The prompt and a target of {self.max_target_length} tokens leave no room for a source in "
                     f"data.max_length {max_length}. Raise it, or lower --task.max_target_length."
                 )
-            source = source[: pieces["offset_mapping"][kept - 1][1]]
-        prompt, ids, labels = self._render(source, target)
+            source = source[: ends[kept - 1]]
+            prompt = self._prompt(source)
+        ids, labels = self._render(prompt, source, target)
         cuts = whole - len(prompt), max(len(target_ids) - most, 0)
         return _Written(ids[:max_length], labels[:max_length], prompt, *cuts)
 
-    def _render(self, source: str, target: str) -> tuple[list[int], list[int], list[int]]:
-        """Ids of the prompt alone, ids of prompt and target, and labels."""
-        prompt = self._prompt(source)
+    def _render(self, prompt: list[int], source: str, target: str) -> tuple[list[int], list[int]]:
+        """Ids of prompt and target, and labels."""
         if self.tokenizer.chat_template is not None:
             messages = [*self._messages(source), {"role": "assistant", "content": target}]
             ids, supervised = encode_conversation(self.tokenizer, messages)
         else:
             answer = [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
             ids, supervised = prompt + answer, [False] * len(prompt) + [True] * len(answer)
-        return prompt, ids, next_token_labels(ids, supervised)
+        return ids, next_token_labels(ids, supervised)
 
     def _messages(self, source: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": self._asked(source)}]
