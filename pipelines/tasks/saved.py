@@ -88,7 +88,7 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
         ) from None
     task.use_saved_tokenizer(checkpoint.load("tokenizer", AutoTokenizer))
     # Models of our own are known by their model type alone, and all of them write.
-    loader = getattr(transformers, (config.architectures or [""])[0] or "none", AutoModelForCausalLM)
+    loader = getattr(transformers, (config.architectures or [""])[0], AutoModelForCausalLM)
     model = checkpoint.load("model", loader)
     task.positions = positions_of(model)
     max_length = told["max_length"] if task.positions is None else min(told["max_length"], task.positions)
