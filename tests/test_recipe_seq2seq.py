@@ -239,6 +239,27 @@ def test_two_encoders_become_one_model(encoder: str, encoders: Path, corpus_file
     assert grown.encoder.config.vocab_size == grown.decoder.config.vocab_size == model.decoder.config.vocab_size + 2
 
 
+def test_a_decoder_without_a_head_gets_one_only_when_asked(encoders: Path, tmp_path: Path) -> None:
+    """As a sentence encoder is saved: its body alone. The head that is drawn shares the table of tokens."""
+    from transformers import AutoModel, AutoTokenizer
+
+    from pipelines.errors import ConfigError
+    from pipelines.models.encoder_decoder import build_encoder_decoder
+    from pipelines.sections import Seq2SeqModelConfig
+
+    tokenizer = AutoTokenizer.from_pretrained(encoders / "bert")
+    AutoModel.from_pretrained(encoders / "bert").save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    body = str(tmp_path)
+    with pytest.raises(ConfigError, match="--model.new_head true"):
+        build_encoder_decoder(Seq2SeqModelConfig(name=body, decoder_name=body), tokenizer, 16)
+    config = Seq2SeqModelConfig(name=body, decoder_name=body, new_head=True)
+    model = build_encoder_decoder(config, tokenizer, 16)
+    table = model.decoder.get_input_embeddings().weight
+    assert model.decoder.get_output_embeddings().weight is table
+    assert torch.equal(table, model.encoder.get_input_embeddings().weight)
+
+
 BAD_PAIRS = {
     "other tokens": (("bert", "other"), ["do not read the same tokens", "400 entries against 380", "--tokenizer.name"]),
     "no cross-attention": (("bert", "modernbert"), ["modernbert model", "no cross-attention", "bert, roberta"]),

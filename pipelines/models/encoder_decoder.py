@@ -130,8 +130,12 @@ def join(
             ),
         )
         missing = sorted(weight for weight in loading["missing_keys"] if not drawn(weight))
-        if missing:
-            raise ConfigError(f"The checkpoint {one} lacks weights such as {missing[0]!r}. Has it another head?")
+        is_head = not any(weight.startswith(f"{model.base_model_prefix}.") for weight in missing)
+        if missing and not (is_head and config.new_head and key == "model.decoder_name"):
+            instead = " To draw them nevertheless: --model.new_head true." if is_head else ""
+            raise ConfigError(
+                f"The checkpoint {one} lacks weights such as {missing[0]!r}. Has it another head?{instead}"
+            )
         if block_size is not None:
             check_positions(model, block_size, size_key)
         resize_embeddings(model, tokenizer, new_tokens)
@@ -143,8 +147,8 @@ def join(
         "model.decoder_name", decoder_name, AutoModelForCausalLM, decoder_config, lambda weight: "cross" in weight
     )
     say(
-        f"Encoder {name}, decoder {decoder_name}: the decoder is made causal, and its cross-attention is new: {drawn} "
-        "weight tensors are drawn at random"
+        f"Encoder {name}, decoder {decoder_name}: the decoder is made causal, and its cross-attention is new"
+        f"{', as is its head' if config.new_head else ''}: {drawn} weight tensors are drawn at random"
     )
     begin = tokenizer("")["input_ids"][0]
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
