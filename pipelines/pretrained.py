@@ -1,6 +1,7 @@
 """Names of checkpoints: folders, Hub ids, and packages from the package index that carry one."""
 
 import importlib.metadata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,28 +21,39 @@ PACKAGES = {
 
 
 class Checkpoint(NamedTuple):
-    """What from_pretrained is called with."""
+    """What from_pretrained is called with.
 
+    Attributes:
+        key: the config key that names it, for messages.
+        name: a model folder or a Hub id.
+        options: revision, and the GGUF file if it is one.
+    """
+
+    key: str
     name: str
     options: dict[str, Any]
 
-    def load(self, kind: str, loader: Any) -> Any:
-        """What a class of transformers makes of it; kind is what it is, for messages. Weights are fp32.
+    def load(self, kind: str, from_pretrained: Callable[..., Any], **more: Any) -> Any:
+        """What a from_pretrained of transformers makes of it; kind is what that is, for messages.
+
+        A model is loaded in fp32, from safetensors alone, or from GGUF as plain numbers, which can be trained.
 
         Raises:
             ConfigError, HubError: there is no such thing.
         """
-        options = {**self.options, "dtype": "float32", **self.weights} if kind == "model" else self.options
+        options = {**self.options, **more}
+        if kind == "model":
+            options |= {"dtype": "float32", **self.weights}
         return load_pretrained(
             kind,
-            "model.name",
+            self.key,
             self.name,
-            lambda offline: loader.from_pretrained(self.name, local_files_only=offline, **options),
+            lambda offline: from_pretrained(self.name, local_files_only=offline, **options),
         )
 
     @property
     def weights(self) -> dict[str, Any]:
-        """How weights are read: from safetensors alone, or from GGUF as plain numbers, which can be trained."""
+        """How weights are read."""
         if "gguf_file" not in self.options:
             return {"use_safetensors": True}
         from transformers.utils.quantization_config import GgufConfig
@@ -49,12 +61,13 @@ class Checkpoint(NamedTuple):
         return {"quantization_config": GgufConfig(dequantize=True)}
 
 
-def checkpoint_of(key: str, name: str) -> Checkpoint:
-    """The folder or Hub id behind a name. Weights of a GGUF file are de-quantized when they are loaded.
+def checkpoint_of(key: str, name: str, revision: str | None = None) -> Checkpoint:
+    """The checkpoint behind a name.
 
     Args:
         key: the config key that names it, for messages.
         name: a model folder, a run folder, a Hub id, or package://<distribution>.
+        revision: of a Hub model.
 
     Raises:
         ConfigError: the package is not one of PACKAGES, or not installed.
@@ -62,7 +75,7 @@ def checkpoint_of(key: str, name: str) -> Checkpoint:
     if not name.startswith(SCHEME):
         folder = Path(name).expanduser()
         is_run = (folder / "model" / "config.json").is_file() and not (folder / "config.json").is_file()
-        return Checkpoint(str(folder / "model") if is_run else name, {})
+        return Checkpoint(key, str(folder / "model") if is_run else name, {"revision": revision})
     package = name.removeprefix(SCHEME)
     if package not in PACKAGES:
         raise ConfigError(
@@ -74,7 +87,7 @@ def checkpoint_of(key: str, name: str) -> Checkpoint:
         folder = Path(str(importlib.metadata.distribution(package).locate_file(inside)))
     except importlib.metadata.PackageNotFoundError:
         raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {install}") from None
-    return Checkpoint(str(folder), {} if gguf_file is None else {"gguf_file": gguf_file})
+    return Checkpoint(key, str(folder), {} if gguf_file is None else {"gguf_file": gguf_file})
 
 
 def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:
@@ -85,5 +98,4 @@ def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:
     """
     if name is None:
         raise ConfigError("No model: give a run folder, a model folder or a Hub id as the first argument.")
-    checkpoint = checkpoint_of("model.name", name)
-    return Checkpoint(checkpoint.name, {"revision": revision, **checkpoint.options})
+    return checkpoint_of("model.name", name, revision)

@@ -43,6 +43,8 @@ def row(task: str, draw: random.Random) -> dict[str, Any]:
     if task == "ner":
         words = f"{name} went to {place} {number}".split()
         return {"tokens": words, "tags": ["B-PER", "O", "O", "B-LOC", "O"]}
+    if task == "words":
+        return {"tokens": list("我来到北京。"), "tags": ["S", "B", "E", "B", "E", "S"]}
     if task == "summarization":
         return {"document": f"{text} {name} came from {place}. It was {number}.", "summary": f"{name} came."}
     if task == "translation":

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.data.order import LENGTH_MULTIPLE
+from pipelines.data.order import padded_length
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def pad(rows: Sequence[np.ndarray], pad_token_id: int, most: int | None = None) 
     """
     import torch
 
-    longest = -(-max(map(len, rows)) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+    longest = padded_length(max(map(len, rows)))
     longest = longest if most is None else max(min(longest, most), max(map(len, rows)))
     input_ids_BT = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
     mask_BT = np.zeros_like(input_ids_BT)

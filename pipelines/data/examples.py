@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pipelines.data.collation import pad
-from pipelines.data.order import LENGTH_MULTIPLE, BucketedOrder, RowShape, TrainingOrder, padded_shape
+from pipelines.data.order import BucketedOrder, RowShape, TrainingOrder, padded_length, padded_shape
 from pipelines.data.packing import IGNORE_INDEX
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ class Size(NamedTuple):
     @property
     def padded(self) -> int:
         """Positions, padded to multiples of LENGTH_MULTIPLE."""
-        inputs, decoder = (-(-side // LENGTH_MULTIPLE) * LENGTH_MULTIPLE for side in (self.inputs, self.decoder))
-        return self.choices * inputs + decoder
+        return int(self.choices * padded_length(self.inputs) + padded_length(self.decoder))
 
 
 def size_of(row: Mapping[str, np.ndarray], has_decoder: bool) -> Size:

@@ -4,11 +4,17 @@ Shape legend: R rows (or blocks).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 LENGTH_MULTIPLE = 8  # batches are padded to a multiple of this many positions: what matrix kernels are made for
 WINDOW_STEPS = 64  # steps whose rows are sorted by length together
+
+
+def padded_length(length: Any) -> Any:
+    """A length, or an array of lengths, rounded up to a multiple of LENGTH_MULTIPLE."""
+    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,7 @@ def padded_shape(
     starts = np.arange(0, len(first), batch_size)
     sizes = np.diff(starts, append=len(first))
     sides = [lengths_R[first]] if decoder_lengths_R is None else [lengths_R[first], decoder_lengths_R[first]]
-    padded = [
-        float((sizes * -(-np.maximum.reduceat(side, starts) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE).sum())
-        for side in sides
-    ]
+    padded = [float((sizes * padded_length(np.maximum.reduceat(side, starts))).sum()) for side in sides]
     return RowShape(
         inputs=padded[0] / len(first),
         decoder_inputs=0 if decoder_lengths_R is None else padded[1] / len(first),

@@ -20,7 +20,6 @@ from pipelines.data.packing import PackedDocuments
 from pipelines.data.receipt import split_receipt
 from pipelines.data.tokenizer_training import train_tokenizer
 from pipelines.errors import ConfigError, DataError
-from pipelines.hub import load_pretrained
 from pipelines.pretrained import checkpoint_of
 from pipelines.sections import DataConfig, DataFiles
 
@@ -78,13 +77,7 @@ def get_tokenizer(
 def _load_tokenizer(key: str, name: str, revision: str | None) -> "PreTrainedTokenizerBase":
     from transformers import AutoTokenizer
 
-    folder, gguf = checkpoint_of(key, name)
-    tokenizer = load_pretrained(
-        "tokenizer",
-        key,
-        folder,
-        lambda offline: AutoTokenizer.from_pretrained(folder, revision=revision, local_files_only=offline, **gguf),
-    )
+    tokenizer = checkpoint_of(key, name, revision).load("tokenizer", AutoTokenizer.from_pretrained)
     if tokenizer.eos_token_id is None and tokenizer.sep_token_id is None:
         raise ConfigError(
             f"The tokenizer {name} has no EOS (or SEP) token, which ends a document when documents are packed. "

@@ -90,7 +90,7 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     set_seed(config.seed)
     checkpoint = saved_checkpoint(name, revision)
     is_gguf = "gguf_file" in checkpoint.options
-    model_config = checkpoint.load("config", AutoConfig)
+    model_config = checkpoint.load("config", AutoConfig.from_pretrained)
     architecture = (model_config.architectures or [""])[0]
     if not is_gguf and not architecture.endswith(ENDINGS):
         raise ConfigError(
@@ -98,9 +98,9 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
             "or sequence-to-sequence model."
         )
     loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
-    tokenizer = checkpoint.load("tokenizer", AutoTokenizer)
+    tokenizer = checkpoint.load("tokenizer", AutoTokenizer.from_pretrained)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = checkpoint.load("model", loader).to(device).eval()
+    model = checkpoint.load("model", loader.from_pretrained).to(device).eval()
     if config.chat and tokenizer.chat_template is None:
         raise ConfigError(f"generate.chat is true, but the tokenizer of {name} has no chat template.")
     return Writer(model, tokenizer, config, tokenizer.chat_template is not None if config.chat is None else config.chat)

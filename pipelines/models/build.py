@@ -1,12 +1,12 @@
 """A model from a preset, from any transformers config, or from a checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.errors import ConfigError, did_you_mean
-from pipelines.hub import load_pretrained
 from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
 from pipelines.models.vocabulary import resize_embeddings, vocabulary_size
@@ -141,39 +141,21 @@ def build_model(
     head, settings = HEADS[objective], settings or {}
     auto_class = getattr(transformers, head.auto_class)
     if config.name is not None:
-        checkpoint = checkpoint_of("model.name", config.name)
-        name, options = checkpoint.name, {"revision": config.revision, **checkpoint.options}
-        model_config = load_pretrained(
-            "config",
-            "model.name",
-            name,
-            lambda offline: AutoConfig.from_pretrained(name, local_files_only=offline, **options, **settings),
-        )
+        checkpoint = checkpoint_of("model.name", config.name, config.revision)
+        model_config = checkpoint.load("config", AutoConfig.from_pretrained, **settings)
         _check(model_config, head)
         if dropout is not None:
             set_dropout(model_config, dropout)
-        options["config"] = model_config
         if head.is_drawn:
             model_config.pad_token_id = tokenizer.pad_token_id  # decoders find the end of a padded text by it
 
         def load() -> tuple[Any, list[str]]:
-            model, loading = load_pretrained(
+            model, loading = checkpoint.load(
                 "model",
-                "model.name",
-                name,
-                lambda offline: with_attention(
-                    config.attn_implementation,
-                    lambda attention: auto_class.from_pretrained(
-                        name,
-                        dtype="float32",
-                        local_files_only=offline,
-                        output_loading_info=True,
-                        ignore_mismatched_sizes=head.is_drawn,
-                        **attention,
-                        **checkpoint.weights,
-                        **options,
-                    ),
-                ),
+                partial(with_attention, config.attn_implementation, auto_class.from_pretrained),
+                config=model_config,
+                output_loading_info=True,
+                ignore_mismatched_sizes=head.is_drawn,
             )
             lacking = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
             prefix = f"{model.base_model_prefix}."
@@ -200,9 +182,7 @@ def build_model(
         _check(model_config, head)
         if dropout is not None:
             set_dropout(model_config, dropout)
-        model = with_attention(
-            config.attn_implementation, lambda attention: auto_class.from_config(model_config, **attention)
-        )
+        model = with_attention(config.attn_implementation, auto_class.from_config, model_config)
         model.float()
     if block_size is not None:
         check_positions(model, block_size, size_key)
@@ -232,14 +212,14 @@ def position_offset(model: "PreTrainedModel") -> int:
     return 0 if padding is None else padding + 1
 
 
-def with_attention(attn_implementation: str, build: Any) -> Any:
-    """What `build` makes of attn_implementation, given as a map of keyword arguments; a ConfigError if it fails."""
+def with_attention(attn_implementation: str, build: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """What `build` makes of its arguments and attn_implementation; a ConfigError if it fails."""
     import torch
 
     if attn_implementation == "flex_attention" and not torch.cuda.is_available():
         raise ConfigError("model.attn_implementation flex_attention has no backward pass on a CPU. Use sdpa or eager.")
     try:
-        return build({"attn_implementation": attn_implementation})
+        return build(*args, attn_implementation=attn_implementation, **options)
     except (ValueError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         if "attention" not in reason.lower() and attn_implementation not in reason:

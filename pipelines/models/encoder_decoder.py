@@ -1,14 +1,14 @@
 """Encoder-decoders: built as one model or joined from two pretrained encoders, and measured before they are trained."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError
-from pipelines.hub import load_pretrained
 from pipelines.models.attention_check import PROBE_TOLERANCE
 from pipelines.models.build import build_model, check_positions, scratch_values, with_attention
 from pipelines.models.vocabulary import resize_embeddings
-from pipelines.pretrained import checkpoint_of
+from pipelines.pretrained import Checkpoint, checkpoint_of
 from pipelines.run import say
 
 if TYPE_CHECKING:
@@ -61,14 +61,8 @@ def is_encoder_decoder(config: "Seq2SeqModelConfig") -> bool:
     if config.name is None:
         model_type = scratch_values(config)["model_type"]
         return bool(model_type in CONFIG_MAPPING and CONFIG_MAPPING[model_type]().is_encoder_decoder)
-    name, gguf = checkpoint_of("model.name", config.name)
-    loaded = load_pretrained(
-        "config",
-        "model.name",
-        name,
-        lambda offline: AutoConfig.from_pretrained(name, revision=config.revision, local_files_only=offline, **gguf),
-    )
-    return bool(loaded.is_encoder_decoder)
+    checkpoint = checkpoint_of("model.name", config.name, config.revision)
+    return bool(checkpoint.load("config", AutoConfig.from_pretrained).is_encoder_decoder)
 
 
 def join(
@@ -93,11 +87,10 @@ def join(
     from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, EncoderDecoderModel
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    name = checkpoint_of("model.name", str(config.name)).name
-    decoder_name = checkpoint_of("model.decoder_name", str(config.decoder_name)).name
-    _check_same_tokens(name, decoder_name, tokenizer, new_tokens)
-    encoder_config = _encoder_config("model.name", name, config.revision)
-    decoder_config = _encoder_config("model.decoder_name", decoder_name, None)
+    first = checkpoint_of("model.name", str(config.name), config.revision)
+    second = checkpoint_of("model.decoder_name", str(config.decoder_name))
+    _check_same_tokens(first, second, tokenizer, new_tokens)
+    encoder_config, decoder_config = _encoder_config(first), _encoder_config(second)
     encoder_config.is_decoder = encoder_config.add_cross_attention = False
     decoder_config.is_decoder = decoder_config.add_cross_attention = True
     can_attend = decoder_config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -110,31 +103,15 @@ def join(
             f"become a decoder. Use {DECODERS}; a {decoder_config.model_type} model may be the encoder."
         )
 
-    def load(key: str, one: str, auto_class: Any, model_config: Any, drawn: Callable[[str], bool]) -> tuple[Any, int]:
-        model, loading = load_pretrained(
-            "model",
-            key,
-            one,
-            lambda offline: with_attention(
-                config.attn_implementation,
-                lambda attention: auto_class.from_pretrained(
-                    one,
-                    config=model_config,
-                    dtype="float32",
-                    use_safetensors=True,
-                    local_files_only=offline,
-                    revision=config.revision if key == "model.name" else None,
-                    output_loading_info=True,
-                    **attention,
-                ),
-            ),
-        )
+    def load(one: Checkpoint, auto_class: Any, model_config: Any, drawn: Callable[[str], bool]) -> tuple[Any, int]:
+        from_pretrained = partial(with_attention, config.attn_implementation, auto_class.from_pretrained)
+        model, loading = one.load("model", from_pretrained, config=model_config, output_loading_info=True)
         missing = sorted(weight for weight in loading["missing_keys"] if not drawn(weight))
         is_head = not any(weight.startswith(f"{model.base_model_prefix}.") for weight in missing)
-        if missing and not (is_head and config.new_head and key == "model.decoder_name"):
+        if missing and not (is_head and config.new_head and one is second):
             instead = " To draw them nevertheless: --model.new_head true." if is_head else ""
             raise ConfigError(
-                f"The checkpoint {one} lacks weights such as {missing[0]!r}. Has it another head?{instead}"
+                f"The checkpoint {one.name} lacks weights such as {missing[0]!r}. Has it another head?{instead}"
             )
         if block_size is not None:
             check_positions(model, block_size, size_key)
@@ -142,13 +119,11 @@ def join(
         return model, len(loading["missing_keys"])
 
     # A masked language model is saved without the pooler, which no encoder-decoder uses.
-    encoder, _ = load("model.name", name, AutoModel, encoder_config, lambda weight: weight.startswith("pooler."))
-    decoder, drawn = load(
-        "model.decoder_name", decoder_name, AutoModelForCausalLM, decoder_config, lambda weight: "cross" in weight
-    )
+    encoder, _ = load(first, AutoModel, encoder_config, lambda weight: weight.startswith("pooler."))
+    decoder, drawn = load(second, AutoModelForCausalLM, decoder_config, lambda weight: "cross" in weight)
     say(
-        f"Encoder {name}, decoder {decoder_name}: the decoder is made causal, and its cross-attention is new"
-        f"{', as is its head' if config.new_head else ''}: {drawn} weight tensors are drawn at random"
+        f"Encoder {config.name}, decoder {config.decoder_name}: the decoder is made causal, and its cross-attention is "
+        f"new{', as is its head' if config.new_head else ''}: {drawn} weight tensors are drawn at random"
     )
     begin = tokenizer("")["input_ids"][0]
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -233,36 +208,26 @@ def check_encoder_decoder(model: "PreTrainedModel") -> dict[str, float]:
     return differences
 
 
-def _encoder_config(key: str, name: str, revision: str | None) -> Any:
+def _encoder_config(checkpoint: Checkpoint) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    config = load_pretrained(
-        "config",
-        key,
-        name,
-        lambda offline: AutoConfig.from_pretrained(name, revision=revision, local_files_only=offline),
-    )
+    config = checkpoint.load("config", AutoConfig.from_pretrained)
     if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
         raise ConfigError(
-            f"{key} is {name!r}, a {config.model_type} model, which is no encoder. An encoder-decoder is joined from "
-            f"two encoders, such as runs of recipes/pretrain_mlm.py: any as model.name, {DECODERS} as "
-            "model.decoder_name."
+            f"{checkpoint.key} is {checkpoint.name!r}, a {config.model_type} model, which is no encoder. An "
+            "encoder-decoder is joined from two encoders, such as runs of recipes/pretrain_mlm.py: any as model.name, "
+            f"{DECODERS} as model.decoder_name."
         )
     return config
 
 
 def _check_same_tokens(
-    name: str, decoder_name: str, tokenizer: "PreTrainedTokenizerBase", new_tokens: Mapping[int, list[int]]
+    first: Checkpoint, second: Checkpoint, tokenizer: "PreTrainedTokenizerBase", new_tokens: Mapping[int, list[int]]
 ) -> None:
     from transformers import AutoTokenizer
 
-    other = load_pretrained(
-        "tokenizer",
-        "model.decoder_name",
-        decoder_name,
-        lambda offline: AutoTokenizer.from_pretrained(decoder_name, local_files_only=offline),
-    )
+    other = second.load("tokenizer", AutoTokenizer.from_pretrained)
     ours = {token: index for token, index in tokenizer.get_vocab().items() if index not in new_tokens}
     theirs = other.get_vocab()
     if ours != theirs:
@@ -272,6 +237,7 @@ def _check_same_tokens(
             else f"such as {next(token for token, index in ours.items() if theirs.get(token) != index)!r}"
         )
         raise ConfigError(
-            f"model.name {name!r} and model.decoder_name {decoder_name!r} do not read the same tokens: their "
-            f"vocabularies differ ({found}). Pretrain both with one tokenizer: --tokenizer.name {name} for the second."
+            f"model.name {first.name!r} and model.decoder_name {second.name!r} do not read the same tokens: their "
+            f"vocabularies differ ({found}). Pretrain both with one tokenizer: --tokenizer.name {first.name} for the "
+            "second."
         )

@@ -72,7 +72,7 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     checkpoint = saved_checkpoint(name, revision)
-    config = checkpoint.load("config", AutoConfig)
+    config = checkpoint.load("config", AutoConfig.from_pretrained)
     told = _told(checkpoint.name, revision) or _guess(str(name), config)
     if told["task"] not in TASKS:
         raise ConfigError(
@@ -86,10 +86,10 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
         raise ConfigError(
             f"{FILE} of {checkpoint.name} was written by another version of Plumbline: {error}."
         ) from None
-    task.use_saved_tokenizer(checkpoint.load("tokenizer", AutoTokenizer))
+    task.use_saved_tokenizer(checkpoint.load("tokenizer", AutoTokenizer.from_pretrained))
     # Models of our own are known by their model type alone, and all of them write.
     loader = getattr(transformers, (config.architectures or [""])[0], AutoModelForCausalLM)
-    model = checkpoint.load("model", loader)
+    model = checkpoint.load("model", loader.from_pretrained)
     task.positions = positions_of(model)
     max_length = told["max_length"] if task.positions is None else min(told["max_length"], task.positions)
     return Saved(task, model.eval(), max_length)
