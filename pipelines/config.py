@@ -17,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from pipelines.config_rules import (
     ALTERNATIVES,
     capitalized,
+    check_needs,
     check_ranges,
     check_training_extra,
     drop_alternatives,
@@ -72,6 +73,7 @@ def parse_config(
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
     check_ranges(config)
+    check_needs(config)
     check_training_extra(config)
     return config
 
@@ -201,6 +203,24 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
         committed = sorted(config_dir.glob("*.yaml"))
         hint = did_you_mean(path.name, [file.name for file in committed])
         raise ConfigError(f"There is no config file {path}.{hint} Committed configs are in {config_dir}.")
+    values = read_yaml(path)
+    for key, value in _flatten(values, known):
+        _refuse_unknown(key, known, str(path))
+        section = key.split(".")[0]
+        if key == section:
+            raise ConfigError(f"{path}: '{section}' is a section and must hold a map, not {value!r}.")
+    _parse(lambda: parser.parse_object(values), str(path))
+    for group in ALTERNATIVES:
+        refuse_two(group, dict(_flatten(values, known)), str(path))
+    return values
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The map that a YAML file holds.
+
+    Raises:
+        ConfigError: it is no valid YAML, no map of sections, or states a key twice.
+    """
     try:
         with path.open(encoding="utf-8") as stream:
             loader = _Loader(stream)
@@ -218,15 +238,20 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
         raise ConfigError(
             f"{path} must hold a map of sections such as 'training:'. It holds a {type(values).__name__}."
         )
-    for key, value in _flatten(values, known):
-        _refuse_unknown(key, known, str(path))
-        section = key.split(".")[0]
-        if key == section:
-            raise ConfigError(f"{path}: '{section}' is a section and must hold a map, not {value!r}.")
-    _parse(lambda: parser.parse_object(values), str(path))
-    for group in ALTERNATIVES:
-        refuse_two(group, dict(_flatten(values, known)), str(path))
     return values
+
+
+def typed(dataclass_type: type[ConfigT], values: Mapping[str, Any], source: str) -> ConfigT:
+    """A dataclass, with those inside it, made of plain values; `source` is told in messages.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value is of another type.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--content", type=dataclass_type)
+    found = _parse(lambda: parser.instantiate(parser.parse_object({"content": dict(values)})), source)
+    content: ConfigT = found["content"]
+    return content
 
 
 def _flatten(values: Mapping[str, Any], known: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,7 @@ DEPENDENTS = (
     *((f"model.{source}", "model.decoder_name") for source in ("preset", "name", "config")),
     *((f"data.{source}", "data.config_name") for source in ("card", "name", "files")),
     *((f"data.{source}", "data.max_train_rows") for source in ("card", "name", "files")),
+    *(("evaluation.suite", key) for key in ("data.max_train_rows", "evaluation.seeds")),
 )
 
 
@@ -67,9 +68,9 @@ OWNED_FIELDS = {
     "label_smoothing_factor": "the loss is the exact negative log-likelihood",
     "use_liger_kernel": "the loss is Plumbline's own",
     "average_tokens_across_devices": "the loss always is",
-    "load_best_model_at_end": "the final weights are evaluated and saved",
-    "metric_for_best_model": "the final weights are evaluated and saved",
-    "greater_is_better": "the final weights are evaluated and saved",
+    "load_best_model_at_end": "pretraining evaluates and saves the final weights",
+    "metric_for_best_model": "it is the headline figure of the task",
+    "greater_is_better": "the headline figure of every task is",
     "resume_from_checkpoint": "the same command resumes by itself",
     "ignore_data_skip": "it would train twice on the same blocks",
     "dataloader_drop_last": "no block is dropped",
@@ -112,6 +113,8 @@ OPEN_RANGES: dict[str, tuple[float, float]] = {
     "data.validation_share": (0, 1),
     "task.threshold": (0, 1),
 }
+# Keys that need another one to be true.
+NEEDS = (("training.early_stopping_patience", "training.load_best_model_at_end"),)
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "contrastive.temperature": (1e-3, None),
@@ -158,6 +161,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "lora.lora_alpha": (1, None),
     "lora.lora_dropout": (0, 0.9999999),
     "training.max_tokens_per_batch": (1, None),
+    "training.early_stopping_patience": (1, None),
     "task.stride": (0, None),
     "task.max_answer_tokens": (1, None),
     "task.n_best": (1, None),
@@ -209,6 +213,14 @@ def check_ranges(config: Any) -> None:
         below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
         if key in OPEN_RANGES and not below < value < above:
             raise ConfigError(f"{key} must be above {below:g} and below {above:g}; found {value}.")
+
+
+def check_needs(config: Any) -> None:
+    """Raises ConfigError for a key that has no effect without another one."""
+    values = dict(flatten(dataclasses.asdict(config)))
+    for key, needed in NEEDS:
+        if values.get(key) is not None and not values.get(needed):
+            raise ConfigError(f"{key} is {values[key]}, which has no effect without --{needed} true.")
 
 
 def check_training_extra(config: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.reporting.charts import charts, learning_chart
 from pipelines.reporting.ledgers import receipt_sums
 from pipelines.reporting.scores import domain_table, members_table, score_table, task_verdict, verdict
+from pipelines.reporting.suite import suite_table, suite_verdict
 from pipelines.reporting.words import label_of, number, probability, quantity, rows_of, visible
 from pipelines.run_folder import RunFolder, print_result
 
@@ -19,8 +20,7 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
 
     Args:
         folder: holds config.yaml, environment.json, plan.json, receipt.json, metrics.jsonl, samples.json and, for a
-            task, analysis.json; what an
-            absent one would tell is left out.
+            task, analysis.json, for a suite suite.json; what an absent one would tell is left out.
         metrics: final figures: eval_<metric>, baseline_<name>_<metric>, train_<metric>, and any others.
 
     Returns:
@@ -48,6 +48,7 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
     jinja.filters |= {"number": number, "quantity": quantity, "probability": probability, "visible": visible}
     jinja.filters["label"] = label_of
     plan, receipt, analysis = read("plan.json"), read("receipt.json"), read("analysis.json")
+    suite = read("suite.json")
     page = jinja.get_template("template.html").render(
         name=folder.resolve().name,
         date=f"{ended.day} {ended:%B %Y, %H:%M} UTC" if ended else None,
@@ -62,7 +63,9 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         analysis=analysis,
         members=members_table(metrics),
         learning=learning_chart(analysis, metrics),
-        verdict=task_verdict(analysis, metrics) if analysis else verdict(metrics),
+        suite=suite,
+        suite_table=suite_table(suite) if suite else {},
+        verdict=suite_verdict(suite) if suite else task_verdict(analysis, metrics) if analysis else verdict(metrics),
         scores=score_table(metrics),
         domains=domain_table(metrics),
         charts=charts(run.metrics_log(), metrics, analysis.get("headline")),

@@ -37,11 +37,13 @@ RESUMABLE_KEYS = {
     "training.dataloader_num_workers",
     "training.max_loss_spike",
 }
+# Keys of `evaluation` that decide what is trained.
+FIXED_EVALUATION_KEYS = {f"evaluation.{name}" for name in ("suite", "method", "warm_start", "num_fewshot")}
 # How the names of the figures end that a run prints.
 RESULTS = (
     *("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy"),
     *("eval_f1", "_f1_micro", "_rougeL", "_chrf", "_exact_match", "_spearmanr"),
-    *("_bytes_per_token", "_unknown_rate", "_round_trip_rate"),
+    *("_bytes_per_token", "_unknown_rate", "_round_trip_rate", "_score", "_average", "_average_partial"),
 )
 
 
@@ -219,7 +221,7 @@ def refuse_other_config(config: Any, saved: Path) -> None:
 
 
 def _may_change(key: str) -> bool:
-    return key in RESUMABLE_KEYS or key.startswith("evaluation.")
+    return key in RESUMABLE_KEYS or (key.startswith("evaluation.") and key not in FIXED_EVALUATION_KEYS)
 
 
 def _read_config(saved: Path) -> dict[str, Any]:
@@ -266,7 +268,9 @@ def print_result(folder: RunFolder, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             if name.endswith(RESULTS):
                 print(f"{name:<44} {value:,.4f}")
-        print(f"model  {folder.model}\nreport {folder.path / 'report.html'}")
+        if folder.model.is_dir():
+            print(f"model  {folder.model}")
+        print(f"report {folder.path / 'report.html'}")
 
 
 def claim_run_folder(folder: RunFolder, clear: bool) -> None:

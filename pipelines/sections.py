@@ -72,6 +72,8 @@ class CorpusConfig(SourceConfig):
     """Share of the documents (hash) or characters (tail) held out when there is no validation split."""
     split_seed: int = 0
     """Seed of the hash that draws the validation split."""
+    decontaminate: str | list[str] | None = None
+    """Evaluation sets whose texts training documents must not share: data cards (or card/config), paths or globs."""
     max_train_documents: int | None = None
     """Use only the first so many training documents."""
 

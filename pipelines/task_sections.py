@@ -64,6 +64,10 @@ class FinetuningConfig(TrainingConfig):
     """Positions computed at once: longer micro-batches are cut into parts. Changes no figure but dropout's draws."""
     max_loss_spike: float | None = None
     """Stop when a step's loss exceeds this many times the median of the last 50 (not in TrainingArguments)."""
+    load_best_model_at_end: bool = False
+    """Keep the weights of the evaluation with the best headline figure. Its score is then the best of several."""
+    early_stopping_patience: int | None = None
+    """Stop after so many evaluations in a row that were no better. Needs load_best_model_at_end."""
 
 
 @dataclass

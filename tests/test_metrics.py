@@ -23,6 +23,7 @@ from pipelines.metrics.bleu.bleu import bleu_figures, bleu_of, bleu_statistics
 from pipelines.metrics.chrf.chrf import chrf_of, chrf_statistics
 from pipelines.metrics.expected_calibration_error.expected_calibration_error import expected_calibration_error
 from pipelines.metrics.f1.f1 import precision_recall_f1
+from pipelines.metrics.glue.glue import glue_figures
 from pipelines.metrics.loading import FOLDER, load_metric, metric_names
 from pipelines.metrics.matthews_correlation.matthews_correlation import matthews_correlation
 from pipelines.metrics.mean_reciprocal_rank.mean_reciprocal_rank import reciprocal_ranks
@@ -31,6 +32,7 @@ from pipelines.metrics.rouge.rouge import rouge_rows
 from pipelines.metrics.seqeval.seqeval import entity_counts, entity_scores, seqeval_figures
 from pipelines.metrics.squad.squad import exact_match, squad, token_f1
 from pipelines.metrics.squad_v2.squad_v2 import exact_and_f1, squad_v2
+from pipelines.metrics.super_glue.super_glue import super_glue_figures
 from pipelines.metrics.text import answer_tokens, character_tokens
 
 
@@ -46,6 +48,7 @@ def metric_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 # ---------------------------------------------------------------- by evaluate and by hand
 
 CLASSES = {"predictions": [0, 2, 1, 0, 0, 1], "references": [0, 1, 2, 0, 1, 1]}
+PAIRS = {"predictions": [0, 1, 1, 0, 1], "references": [0, 1, 0, 1, 1]}
 NUMBERS = {"predictions": [0.5, 2.0, 1.0, 3.5], "references": [1.0, 2.5, 0.0, 3.0]}
 TEXTS = {
     "predictions": ["the cat sat on", "a dog ran away"],
@@ -114,7 +117,10 @@ CASES: dict[str, tuple[dict, dict, Callable[..., Any]]] = {
         {"n_bins": 2},
         lambda **kw: {"expected_calibration_error": expected_calibration_error(**kw)},
     ),
+    "glue": (PAIRS, {}, lambda **kw: glue_figures("mrpc", **kw)),
+    "super_glue": (CLASSES, {}, lambda **kw: super_glue_figures("cb", **kw)),
 }
+CONFIGS = {"glue": "mrpc", "super_glue": "cb"}  # of the metrics that need one
 
 
 def is_plain(value: Any) -> bool:
@@ -129,7 +135,7 @@ def test_every_metric_is_the_same_by_evaluate_and_by_hand(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     names = metric_names()
-    assert len(names) == 15
+    assert len(names) == 17
     assert names == sorted(CASES)
     for name in names:
         rows, settings, by_hand = CASES[name]
@@ -137,7 +143,8 @@ def test_every_metric_is_the_same_by_evaluate_and_by_hand(monkeypatch: pytest.Mo
         module = importlib.import_module(f"pipelines.metrics.{name}.{name}")
         kinds = [value for value in vars(module).values() if isinstance(value, type)]
         (kind,) = (value for value in kinds if issubclass(value, evaluate.Metric))
-        for metric in (evaluate.load(str(FOLDER / name)), load_metric(name), kind()):
+        config = CONFIGS.get(name)
+        for metric in (evaluate.load(str(FOLDER / name), config), load_metric(name, config), kind(config_name=config)):
             assert metric.name == name
             assert metric.description == module.__doc__
             found = metric.compute(**rows, **settings)
@@ -589,7 +596,7 @@ def test_lengths_that_differ(name: str) -> None:
     short = {"predictions": rows["predictions"][:-1], "references": rows["references"]}
     with pytest.raises(DataError, match=r"There are \d predictions and \d references|have no prediction, such as '"):
         by_hand(**short, **settings)
-    metric = load_metric(name)
+    metric = load_metric(name, CONFIGS.get(name))
     with pytest.raises(ValueError, match=r"Mismatch in the number of predictions \(\d\) and references \(\d\)"):
         metric.compute(**short, **settings)
     assert metric.compute(**rows, **settings) == by_hand(**rows, **settings)  # the failure left nothing behind
@@ -667,6 +674,8 @@ MISTAKES: dict[str, tuple[str, dict, type[PlumblineError], str]] = {
     "nan score": ("mean_reciprocal_rank", text_rows([math.nan, 0.2], 1), DataError, "row 0 has a score that is no"),
     "confidence in percent": ("expected_calibration_error", text_rows(87.5, 1), DataError, "0 to 1; found 87.5"),
     "class for right": ("expected_calibration_error", text_rows(0.5, 2), DataError, "1 where the answer is right"),
+    "three classes of two": ("glue", CLASSES, DataError, "Target is multiclass"),
+    "scores for the classes of a task": ("super_glue", text_rows(0.7, 1), DataError, "row 0 is 0.7. Give the number"),
     "no bin": ("expected_calibration_error", text_rows(0.5, 1) | {"n_bins": 0}, ConfigError, "n_bins is 0"),
 }
 
@@ -687,3 +696,14 @@ def test_an_unknown_metric_and_its_nearest() -> None:
         load_metric("acuracy")
     with pytest.raises(ConfigError, match=r"no metric '../accuracy'"):
         load_metric("../accuracy")
+
+
+def test_an_unknown_config_and_its_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"config_name is 'mrcp'\. Did you mean 'mrpc'\? It can be 'sst2', .+ 'hans'"):
+        load_metric("glue", "mrcp")
+    with pytest.raises(ConfigError, match=r"config_name is 'default'\. It can be 'boolq', .+ 'axg'"):
+        load_metric("super_glue")
+    with pytest.raises(ConfigError, match=r"accuracy has no configs; config_name is 'mrpc'"):
+        load_metric("accuracy", "mrpc")
+    with pytest.raises(ConfigError, match=r"rows of multirc are no plain classes: use multirc_figures"):
+        super_glue_figures("multirc", [1], [1])

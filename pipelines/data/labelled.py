@@ -166,7 +166,7 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
     rules.learn(read["train"], names)
     receipt: dict[str, Any] = {}
     for split, rows in read.items():
-        read[split], receipt[split] = _checked(split, rows, rules, config.invalid_rows)
+        read[split], receipt[split] = checked_rows(split, rows, rules, config.invalid_rows)
     receipt["validation_split"] = None
     if "validation" not in read:
         read |= _draw(read["train"], rules, _drawing(source, config), receipt)
@@ -176,7 +176,7 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
     for split, rows in read.items():
         receipt[split]["rows_kept"] = len(rows)
         _check_totals(split, receipt[split])
-    _count_overlap(read, rules, receipt)
+    count_overlap(read, rules, receipt)
     receipt["files"] = source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt
@@ -262,8 +262,12 @@ def _column(table: "pa.Table", paths: list[str], shown: str) -> Any:
 # ---------------------------------------------------------------- checking, drawing, counting
 
 
-def _checked(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tuple[Rows, dict[str, Any]]:
-    """The rows that a task can use, with the counts of the others by reason."""
+def checked_rows(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> tuple[Rows, dict[str, Any]]:
+    """The rows that a task can use, with the counts of the others by reason; invalid_rows as in the data section.
+
+    Raises:
+        DataError: the first row that cannot be used, or none is left.
+    """
     import pyarrow as pa
 
     first: dict[str, tuple[int, Problem]] = {}
@@ -357,7 +361,7 @@ def _check_totals(split: str, counts: Mapping[str, Any]) -> None:
         raise DataError(f"The counts of {split} do not close: {came_in:,} rows in, {went_out:,} out: {counts}.")
 
 
-def _count_overlap(splits: Mapping[str, Rows], rules: RowRules, receipt: dict[str, Any]) -> None:
+def count_overlap(splits: Mapping[str, Rows], rules: RowRules, receipt: dict[str, Any]) -> None:
     """Tells and counts the evaluation rows whose inputs are in the training split too; they stay where they are."""
     seen = {rules.input_key(row) for row in splits["train"]}
     for split in (name for name in splits if name != "train"):

@@ -1,24 +1,31 @@
 """`data` section of a config -> cleaned, split, counted documents."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from pipelines.data.builders import cache_root
 from pipelines.data.card_schema import DrawnSplit
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import TextColumn, check_string
+from pipelines.data.decontamination import EvaluationTexts, find_contaminated_documents, read_evaluation_texts
 from pipelines.data.readers import BATCH_ROWS, read_texts
 from pipelines.data.sources import Source, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
-from pipelines.errors import CardError, ConfigError, DataError
-from pipelines.sections import CorpusConfig
+from pipelines.errors import CardError, ConfigError, DataError, PlumblineError
+from pipelines.run import say
+from pipelines.run_folder import RunFolder
+from pipelines.sections import CorpusConfig, DataFiles
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
+
+BATCH_DOCUMENTS = 1_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class Corpus:
 def load_corpus(config: CorpusConfig) -> Corpus:
     """Reads a corpus from its one source (card, Hub dataset or files), cleans it and draws a missing validation split.
 
+    Training documents that share an n-gram with the evaluation sets of `config.decontaminate` are dropped whole, after
+    the draw, so that validation is the same without; `contamination` says which n-grams.
+
     The documents are kept as Arrow files in `builders.cache_root()`, in a folder named by their fingerprint. The source
     is read anew each time, so a changed file is always seen.
 
@@ -56,6 +66,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     """
     _check_drawing(config)
     source = open_source(config, ["text"])
+    evaluation = read_evaluation_texts(config.decontaminate or [])
     drawn = drawn_split(source, config)
     readers = _text_readers(source, config)
     cache_root().mkdir(parents=True, exist_ok=True)
@@ -68,6 +79,8 @@ def load_corpus(config: CorpusConfig) -> Corpus:
         receipt["validation_split"] = None
         if "validation" not in tables:
             tables = _draw(drawn, tables, receipt, Path(scratch))
+        if evaluation:
+            tables["train"] = _decontaminate(tables["train"], evaluation, receipt, Path(scratch))
         if config.max_train_documents is not None:
             kept = tables["train"].slice(0, config.max_train_documents)
             receipt["train"]["rows_dropped"]["max_train_documents"] = tables["train"].num_rows - kept.num_rows
@@ -77,8 +90,65 @@ def load_corpus(config: CorpusConfig) -> Corpus:
 
 def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
     """The texts of a split, a thousand at a time."""
-    for batch in documents.with_format("arrow").iter(batch_size=1_000):
+    for batch in documents.with_format("arrow").iter(batch_size=BATCH_DOCUMENTS):
         yield batch.column("text").to_pylist()
+
+
+def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
+    """The training documents of a pretraining run, read again from its source, in batches.
+
+    They are those of this run alone: a run that goes on from a checkpoint (`model.name`) says nothing of what that was
+    trained on before. All recipes whose section `data` is a CorpusConfig write it to config.yaml, with keys of their
+    own beside; paths in it are relative to the folder that the run was started in.
+
+    Args:
+        run_folder: of the run, with its config.yaml.
+
+    Returns:
+        The batches; None if the folder holds no config.yaml, or that of a run on labelled rows.
+
+    Raises:
+        ConfigError: config.yaml cannot be read.
+        CheckpointError: environment.json cannot be read.
+        DataError: the corpus is another one than the run was trained on, by the fingerprint in environment.json.
+        CardError, ConfigError, DataError, HubError: the source cannot be read any more; see `load_corpus`.
+    """
+    config = _corpus_config(run_folder)
+    if config is None:
+        return None
+    try:
+        corpus = load_corpus(config)
+    except PlumblineError as error:
+        raise type(error)(f"The corpus of the run in {run_folder} cannot be read again: {error}") from None
+    if (run_folder / "environment.json").is_file():
+        data = RunFolder(run_folder).read_json("environment.json", "data")["data"]
+        stated = data.get("corpus") if isinstance(data, dict) else None
+        if stated is not None and stated != corpus.fingerprint:
+            raise DataError(
+                f"The corpus {corpus.name} has changed since the run in {run_folder}: its environment.json states the "
+                f"fingerprint {stated}, the documents that are read now have {corpus.fingerprint}. Restore the files "
+                "(or the versions of the packages that a builder reads), or train anew."
+            )
+    return text_batches(corpus.splits["train"])
+
+
+def _corpus_config(run_folder: Path) -> CorpusConfig | None:
+    """The part of a run's section `data` that says which documents it read; None if it read none."""
+    saved = run_folder / "config.yaml"
+    if not saved.is_file():
+        return None
+    try:
+        values = yaml.safe_load(saved.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{saved} cannot be read: {' '.join(str(error).split())}. Expected that of a run.") from None
+    data = values.get("data") if isinstance(values, dict) else None
+    if not isinstance(data, dict) or "sample_by" not in data:  # a key of CorpusConfig alone, and every key is written
+        return None
+    known = {field.name: data[field.name] for field in fields(CorpusConfig) if field.name in data}
+    try:
+        return CorpusConfig(**known | {"files": DataFiles(**known.get("files") or {})})
+    except TypeError as error:
+        raise ConfigError(f"{saved}: the section data.files is not that of a run: {error}.") from None
 
 
 def check_stated_rows(source: Source, split: str, found: int) -> None:
@@ -202,6 +272,32 @@ def _draw(
         "validation": _write(sides.validation, scratch / "drawn-validation.arrow"),
         **{split: table for split, table in tables.items() if split != "train"},
     }
+
+
+def _decontaminate(
+    train: "pa.Table", evaluation: Sequence[EvaluationTexts], receipt: dict[str, Any], scratch: Path
+) -> "pa.Table":
+    """The documents that share no n-gram with an evaluation text. Raises DataError if none is left."""
+    import numpy as np
+    import pyarrow as pa
+
+    batches = train.to_batches(BATCH_DOCUMENTS)
+    found = find_contaminated_documents(evaluation, (batch.column(0).to_pylist() for batch in batches))
+    receipt["train"]["rows_dropped"]["contaminated"] = len(found.numbers)
+    receipt["decontamination"] = found.receipt
+    say(f"{len(found.numbers):,} of {train.num_rows:,} training documents share words with evaluation sets: left out.")
+    if len(found.numbers) == train.num_rows:
+        sample = found.receipt["samples"][0]
+        raise DataError(
+            f"Every one of the {train.num_rows:,} training documents shares words with the evaluation sets of "
+            f"data.decontaminate, such as {sample['words']!r} with {sample['evaluation']}. Is the corpus itself among "
+            "them? Leave it out."
+        )
+    keep = np.ones(train.num_rows, np.bool_)
+    keep[np.array(found.numbers, np.int64) - 1] = False
+    masks = np.split(keep, np.cumsum([batch.num_rows for batch in batches])[:-1])
+    kept = (batch.filter(pa.array(mask)) for batch, mask in zip(batches, masks, strict=True))
+    return _write(kept, scratch / "clean-train.arrow")
 
 
 def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> "pa.Table":

@@ -86,24 +86,33 @@ def open_source(config: SourceConfig, roles: Sequence[str]) -> Source:
 
 
 def _open_card(card: DataCard, chosen: CardConfig) -> Source:
-    files: dict[str, list[SourceFile]] = {}
+    files = {split: card_files(card, chosen, split) for split in SPLITS if split in chosen.data_files}
     receipt = None
-    for split in (split for split in SPLITS if split in chosen.data_files):
-        files[split] = []
-        for path in chosen.data_files[split]:
-            if path.startswith(BUILDER_SCHEME):
-                builder, built_split = path.removeprefix(BUILDER_SCHEME).split("/")
-                built = build(builder)
-                if built_split not in built:
-                    raise CardError(f"{card.path}: builder {builder!r} makes no split {built_split!r}: {path}.")
-                parquet = built[built_split]
-                files[split].append(as_source(parquet, f"{path} ({parquet})", parquet.name))
-                beside = parquet.parent / "receipt.json"
-                receipt = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else receipt
-            else:
-                files[split] += _resolve(path, f"{split} of the card {card.path}")
-        one_format(files[split], f"{split} of the card {card.path}")
+    for found in files.values():
+        beside = found[0].path.parent / "receipt.json"
+        if found[0].shown.startswith(BUILDER_SCHEME) and beside.is_file():
+            receipt = json.loads(beside.read_text(encoding="utf-8"))
     return Source(card.name, dict(files), card, chosen, receipt)
+
+
+def card_files(card: DataCard, chosen: CardConfig, split: str) -> list[SourceFile]:
+    """The files of a split of a card's config, built or downloaded if need be.
+
+    Raises:
+        CardError, DataError, HubError: they cannot be had.
+    """
+    files: list[SourceFile] = []
+    for path in chosen.data_files[split]:
+        if path.startswith(BUILDER_SCHEME):
+            builder, built_split = path.removeprefix(BUILDER_SCHEME).split("/")
+            built = build(builder)
+            if built_split not in built:
+                raise CardError(f"{card.path}: builder {builder!r} makes no split {built_split!r}: {path}.")
+            parquet = built[built_split]
+            files.append(as_source(parquet, f"{path} ({parquet})", parquet.name))
+        else:
+            files += _resolve(path, f"{split} of the card {card.path}")
+    return one_format(files, f"{split} of the card {card.path}")
 
 
 def _resolve(paths: str | Sequence[str], key: str) -> list[SourceFile]:

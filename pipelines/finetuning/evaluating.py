@@ -1,7 +1,7 @@
 """A model on the rows of a split: its loss, its predictions and their figures, the same on any number of processes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ class Evaluator:
         self.task, self.rows, self.examples, self.loss = task, rows, examples, loss
         self.batch_size, self.max_tokens = batch_size, max_tokens
         self.predictions: list[Prediction] = []
+        self.headline: str | None = None
 
     def __call__(self, model: Any) -> dict[str, float]:
         """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds."""
@@ -44,10 +45,16 @@ class Evaluator:
         if not self.task.generates:
             outputs = _gather(outputs)
             self.predictions = self.task.predictions(outputs, self.examples, self.rows.as_list)
-            metrics |= self.score(self.predictions).metrics
+            scored = self.score(self.predictions)
+            self.headline = scored.headline
+            metrics |= scored.metrics
         return {f"eval_{name}": value for name, value in metrics.items()} | {
             "eval_seconds": time.perf_counter() - started
         }
+
+    def figure(self, metrics: Mapping[str, float]) -> float:
+        """Of metrics of this evaluator, the one that evaluations are compared by; higher is better."""
+        return -metrics["eval_loss"] if self.headline is None else metrics[f"eval_{self.headline}"]
 
     def predict(self, model: Any) -> list[Prediction]:
         """What a model says of each row: as the last evaluation found it, or what it says or writes now."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -36,9 +36,17 @@ LEARNING_SHARES = (1 / 8, 1 / 4, 1 / 2)
 SMALLEST_PART = 20  # rows
 
 
+class Scorer(Protocol):
+    """Rows, and the figures of predictions of them."""
+
+    @property
+    def rows(self) -> Rows: ...
+    def score(self, predictions: list[Prediction]) -> Scored: ...
+
+
 def weigh(
     task: Task,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     predictions: list[Prediction],
     train: Rows,
     evaluation: "FinetuningEvaluationConfig",
@@ -79,7 +87,7 @@ def _baselines(task: Task, train: Rows, rows: Sequence[Row], seed: int) -> Itera
         say(f"No further baseline: {error}")
 
 
-def _learning_curve(task: Task, evaluator: Evaluator, train: Rows, seed: int) -> Iterator[dict[str, float]]:
+def _learning_curve(task: Task, evaluator: Scorer, train: Rows, seed: int) -> Iterator[dict[str, float]]:
     """The baseline that learns, fitted on random shares of the training rows; shares too small are left out."""
     order = np.random.default_rng(seed).permutation(len(train))
     for share in LEARNING_SHARES:

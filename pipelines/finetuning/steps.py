@@ -74,7 +74,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
         data = load_labelled(config.data, task, with_test=config.evaluation.split == "test")
-        task.use_tokenizer(_tokenizer(task, config, data), config.model)
+        task.use_tokenizer(tokenizer_of(task, config, data.train), config.model)
     evaluation, seed = config.evaluation, config.training.seed
     if evaluation.folds is not None:
         split_folds(task, data.train, evaluation.folds, seed)  # refused before anything is trained
@@ -111,13 +111,13 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
         finish_run(folder, metrics)
 
 
-def _tokenizer(task: Task, config: Any, data: LabelledData) -> Any:
+def tokenizer_of(task: Task, config: Any, train: Rows) -> Any:
     """The tokenizer of the checkpoint or config, or one trained on the texts of the training split."""
 
     def texts() -> Any:
-        return ([text for text in task.texts(row)] for row in data.train)
+        return ([text for text in task.texts(row)] for row in train)
 
-    return get_tokenizer(config.tokenizer, config.model, texts, data.train.fingerprint(), task.special_tokens())
+    return get_tokenizer(config.tokenizer, config.model, texts, train.fingerprint(), task.special_tokens())
 
 
 def fit(
@@ -200,8 +200,11 @@ def fit(
         collator=collator,
         objective=loss,
         evaluate_model=evaluator,
+        score_of=evaluator.figure if training.load_best_model_at_end else None,
     )
     metrics = trainer.evaluate()
+    if trainer.best is not None and trainer.best.restore(model, trainer.state.global_step):
+        metrics = evaluator(model)
     if final is not evaluator:
         if config.evaluation.split == "test":
             task.tune(evaluator.predictions, validation.as_list)

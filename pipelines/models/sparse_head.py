@@ -25,7 +25,11 @@ class SparseHead:
     def __init__(self, model: "PreTrainedModel") -> None:
         self.chosen_BT: torch.Tensor | None = None
         base: Any = model.base_model
-        base.register_forward_hook(self._choose)
+        self._handle = base.register_forward_hook(self._choose)
+
+    def remove(self) -> None:
+        """Takes it off the model."""
+        self._handle.remove()
 
     @contextmanager
     def at(self, chosen_BT: "torch.Tensor") -> Iterator[None]:

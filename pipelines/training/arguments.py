@@ -22,8 +22,9 @@ _PLANNED = {
     "save_steps",
     "bf16",
     "optim",
+    "load_best_model_at_end",  # kept by best.py, also when a run goes on
 }
-OWN_FIELDS = {"max_loss_spike", "max_tokens_per_batch", "extra"}
+OWN_FIELDS = {"max_loss_spike", "max_tokens_per_batch", "early_stopping_patience", "extra"}
 
 
 def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path, has_gpu: bool) -> "TrainingArguments":

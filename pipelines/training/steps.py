@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -250,14 +250,20 @@ def train_model(
     objective: "Objective",
     evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
     rows: "Rows | None" = None,
+    score_of: Callable[[Mapping[str, float]], float] | None = None,
 ) -> "ExactTrainer":
-    """Trains from a checkpoint of the run folder, or from the start. `rows` says what a block is to the objective.
+    """Trains from a checkpoint of the run folder, or from the start.
+
+    Args beyond those of ExactTrainer:
+        rows: says what a block is to the objective.
+        score_of: of an evaluation's metrics, to keep the best weights by; None: the last are kept.
 
     Raises:
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
         TrainingError: the loss is not finite or has left its range.
     """
     from pipelines.data.packing import TrainingBlocks
+    from pipelines.training.best import BestWeights
     from pipelines.training.progress import ProgressBar
     from pipelines.training.trainer import ExactTrainer
 
@@ -267,6 +273,8 @@ def train_model(
     evaluated = any(event["step"] == step and "eval_loss" in event for event in folder.metrics_log())
     due = plan.eval_steps is not None and 0 < step < plan.steps and step % plan.eval_steps == 0
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
+    patience = getattr(training, "early_stopping_patience", None)
+    best = None if score_of is None else BestWeights(folder.checkpoints, score_of, patience, step)
 
     progress = ProgressBar()
     order = text.train.order(training.seed, plan.rows_per_step)
@@ -286,6 +294,7 @@ def train_model(
             max_loss_spike=training.max_loss_spike,
             save_total_limit=training.save_total_limit,
             should_stop=stop,
+            best=best,
             callbacks=[progress],
         )
         try:

@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import TrainingError
 from pipelines.training import checkpoints
+from pipelines.training.best import BestWeights
 from pipelines.training.optimizers import muon_with_adamw
 
 ACCOUNT = "account.json"
@@ -74,6 +75,7 @@ class ExactTrainer(Trainer):
         use_muon: Muon for hidden matrices, AdamW for the rest.
         max_loss_spike: see TrainingConfig.
         should_stop: asked after every step; True saves a checkpoint and ends training.
+        best: keeps the weights of the best evaluation, and may end training.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss divides by the count of the whole step
@@ -95,6 +97,7 @@ class ExactTrainer(Trainer):
         max_loss_spike: float | None = None,
         save_total_limit: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        best: BestWeights | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
         super().__init__(
@@ -119,6 +122,7 @@ class ExactTrainer(Trainer):
         self.max_loss_spike = max_loss_spike
         self.save_limit = save_total_limit
         self.should_stop = should_stop
+        self.best = best
         self.stop_requested = False
         self.account = Account()
         self._step_started = 0.0
@@ -250,6 +254,8 @@ class ExactTrainer(Trainer):
         metrics = self.evaluate_model(model)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self.best is not None and self.best.offer(self.state.global_step, metrics, model):
+            self.control.should_training_stop = True
         return metrics
 
     # ------------------------------------------------------------ checkpoints

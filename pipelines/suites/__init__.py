@@ -1,0 +1,1 @@
+"""GLUE-style suites: several tasks, one model, one table."""

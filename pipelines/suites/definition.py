@@ -1,0 +1,186 @@
+"""What a suite is: its tasks, their metrics and settings, as YAML in this folder or of the user's own."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import read_yaml, typed
+from pipelines.errors import ConfigError, did_you_mean
+from pipelines.suites.forms import FORMS
+from pipelines.suites.official import METRICS
+from pipelines.task_sections import FinetuningConfig
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class SubmissionFile:
+    """How the predictions of a test split are handed in.
+
+    Attributes:
+        file: name in the zip.
+        labels: what each label is written as; None: as its number.
+    """
+
+    file: str
+    labels: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class SuiteTask:
+    """A task of a suite.
+
+    Attributes:
+        data: `card/config` of its data cards, the first that is there.
+        metrics: its official metrics (pipelines/suites/official.py); its score is their mean.
+        form: how its rows become inputs (pipelines/suites/forms.py).
+        folder: local folders below data.dir, the first that is there. Default: <card>-<config>, <config>.
+        split_names: split -> name of its files there, where it is another.
+        counts_in: tasks with the same word count as one in the average, by their mean; null: in none.
+        model_of: it has no training rows: the models of this task are scored on it.
+        max_length: tokens of an input at most, as far as the model has positions.
+        training: settings of the training section.
+        warm_start: whether it may start from a model fine-tuned on MNLI.
+        prompt: what a decoder is asked, with {roles} of the row.
+        verbalizers: what it may answer, in the order of the labels.
+        submission: how test predictions are handed in.
+    """
+
+    data: list[str]
+    metrics: list[str]
+    form: str = "text"
+    folder: list[str] = field(default_factory=list)
+    split_names: dict[str, str] = field(default_factory=dict)
+    counts_in: str | None = None
+    model_of: str | None = None
+    max_length: int = 128
+    training: dict[str, Any] = field(default_factory=dict)
+    warm_start: bool = False
+    prompt: str | None = None
+    verbalizers: list[str] = field(default_factory=list)
+    submission: SubmissionFile | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """Scores that others have published: task -> its metrics, in percent, in the order of the task's metrics."""
+
+    model: str
+    split: str
+    source: str
+    scores: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks by name, in the order of the table.
+
+    Attributes:
+        name: for people.
+        training: settings of all tasks that do not state their own, with their source in the file.
+        tasks: by name.
+        published: references that stand beside the scores.
+        extends: a suite whose content this one changes: keys of maps are added or replaced, one by one.
+    """
+
+    name: str
+    tasks: dict[str, SuiteTask]
+    training: dict[str, Any] = field(default_factory=dict)
+    published: list[Published] = field(default_factory=list)
+    extends: str | None = None
+
+    @property
+    def counted(self) -> dict[str, list[str]]:
+        """What the average is taken over -> the tasks that make it up."""
+        found: dict[str, list[str]] = {}
+        for name, task in self.tasks.items():
+            if task.counts_in is not None:
+                found.setdefault(task.counts_in, []).append(name)
+        return found
+
+
+def suite_names() -> list[str]:
+    """The suites of this folder."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by its name, or from a YAML file.
+
+    Raises:
+        ConfigError: there is no such suite, or its file states something unknown.
+    """
+    content = _content(name, "evaluation.suite")
+    suite = typed(Suite, content, name)
+    for task_name, task in suite.tasks.items():
+        _check(suite, task_name, task, name)
+    return suite
+
+
+def choose_tasks(suite: Suite, wanted: list[str] | None) -> dict[str, SuiteTask]:
+    """The tasks that evaluation.tasks names, in the order of the suite; all of them by default.
+
+    Raises:
+        ConfigError: the suite has no such task.
+    """
+    for name in wanted or ():
+        if name not in suite.tasks:
+            raise ConfigError(
+                f"evaluation.tasks names {name!r}, which {suite.name} does not have.{did_you_mean(name, suite.tasks)} "
+                f"Tasks: {', '.join(suite.tasks)}."
+            )
+    return {name: task for name, task in suite.tasks.items() if wanted is None or name in wanted}
+
+
+def _content(name: str, key: str) -> dict[str, Any]:
+    path = FOLDER / f"{name}.yaml" if name in suite_names() else Path(name).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"{key} is {name!r}: neither a suite nor a file.{did_you_mean(name, suite_names())} "
+            f"Suites: {', '.join(suite_names())}."
+        )
+    content = read_yaml(path)
+    if content.get("extends") is None:
+        return content
+    return _merged(_content(str(content["extends"]), f"{path}: extends"), content)
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, map by map."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
+    where = f"{source}: task {name!r}"
+    fields = {one.name for one in dataclasses.fields(FinetuningConfig)}
+    for key, found, known in (
+        ("form", [task.form], FORMS),
+        ("metrics", task.metrics, METRICS),
+        ("training", [*task.training, *suite.training], fields),
+        ("model_of", [task.model_of] if task.model_of else [], suite.tasks),
+    ):
+        for one in found:
+            if one not in known:
+                raise ConfigError(f"{where}: {key} has {one!r}.{did_you_mean(one, known)} Known: {', '.join(known)}.")
+    if not task.metrics or not task.data:
+        raise ConfigError(f"{where} needs at least one metric and one card/config in data.")
+    for one in task.data:
+        if "/" not in one.strip("/"):
+            raise ConfigError(f"{where}: data has {one!r}; expected <card>/<config>, such as glue/rte.")
+
+
+def training_of(suite: Suite, task: SuiteTask, stated: Any) -> FinetuningConfig:
+    """The training section of a task: what the config states, else the task, else the suite, else the defaults.
+
+    Args:
+        stated: pipelines.suite_sections.SuiteTrainingConfig.
+    """
+    own = {key: value for key, value in dataclasses.asdict(stated).items() if value is not None}
+    values = {**suite.training, **task.training, **own, "load_best_model_at_end": True, "save_total_limit": 1}
+    return FinetuningConfig(**values)

@@ -1,0 +1,122 @@
+"""Forms: how the rows of a suite's task become what a model reads.
+
+A form takes a row with the roles that its data card gives the columns, and further columns by their own names.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.data.labelled import Row
+from pipelines.suites.official import SuiteChoice, SuiteClassification
+from pipelines.task_sections import ClassificationConfig, MultipleChoiceConfig
+
+# How COPA asks (Roemmele, Bejan and Gordon 2011).
+COPA_QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
+# How the query of ReCoRD names what is left out, and its passage the points of the summary.
+PLACEHOLDER, HIGHLIGHT = "@placeholder", "@highlight"
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kind of row.
+
+    Attributes:
+        reshape: (row, whether it is trained on) -> the row by the roles of the task.
+        columns: read by their own names, besides the card's roles and `idx`.
+        needs: that rows without an answer have.
+        is_choice: one of several texts is chosen; else a text, or a pair of texts, gets a label.
+        problem_type: of a classification.
+    """
+
+    reshape: Callable[[Row, bool], Row]
+    columns: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ("label",)
+    is_choice: bool = False
+    problem_type: str = "single_label_classification"
+
+    def task(self, metrics: list[str]) -> SuiteClassification | SuiteChoice:
+        """The task that fine-tunes and predicts such rows, scored by these metrics."""
+        task: SuiteClassification | SuiteChoice
+        if self.is_choice:
+            task = SuiteChoice(MultipleChoiceConfig())
+        else:
+            task = SuiteClassification(ClassificationConfig(problem_type=self.problem_type))  # type: ignore[arg-type]
+        task.official = tuple(metrics)
+        return task
+
+
+def _as_it_is(row: Row, training: bool) -> Row:
+    return row
+
+
+def _choice(row: Row, training: bool) -> Row:
+    """One of several texts; of COPA, which of two is the cause, or the effect, of the premise."""
+    if row.get("question") not in COPA_QUESTIONS:
+        return row
+    joint = "because" if row["question"] == "cause" else "so"
+    return row | {"question": COPA_QUESTIONS[row["question"]], "stem": f"{row['text'].rstrip('. ')} {joint}"}
+
+
+def _word_in_context(row: Row, training: bool) -> Row:
+    """WiC: the word is marked in both sentences: *class*."""
+    marked = {
+        role: _mark(row[role], ((row[f"start{number}"], row[f"end{number}"], "*"),))
+        for role, number in (("text", 1), ("text_pair", 2))
+    }
+    return row | marked
+
+
+def _coreference(row: Row, training: bool) -> Row:
+    """WSC: the text with *noun* and #pronoun# marked, as T5 marks the pronoun (Raffel et al. 2020, section 2.4)."""
+    starts = [word.start() for word in re.finditer(r"\S+", row["text"])]
+    places = []
+    for number, sign in ((1, "*"), (2, "#")):
+        start = starts[row[f"span{number}_index"]]
+        places.append((start, start + len(row[f"span{number}_text"]), sign))
+    return row | {"text": _mark(row["text"], tuple(places)), "text_pair": row["span1_text"]}
+
+
+def _several_answers(row: Row, training: bool) -> Row:
+    """MultiRC: whether an answer to a question on a paragraph is right; answers of one question are scored together."""
+    place = row["idx"]
+    return row | {
+        "text_pair": f"{row['question']} {row['answer']}",
+        "group": str(place["paragraph"]),
+        "question_id": f"{place['paragraph']}-{place['question']}",
+    }
+
+
+def _entities(row: Row, training: bool) -> Row:
+    """ReCoRD: which entity of the passage fills the query. In training, the right one is beside wrong ones only."""
+    entities = list(dict.fromkeys(row["entities"]))
+    answers = list(dict.fromkeys(row["answers"] or ()))
+    right = [place for place, entity in enumerate(entities) if entity in answers]
+    if training and right:
+        entities = [entity for place, entity in enumerate(entities) if place not in right[1:]]
+    return row | {
+        "text": row["text"].replace(f"\n{HIGHLIGHT}\n", " "),
+        "choices": [row["query"].replace(PLACEHOLDER, entity) for entity in entities],
+        "entities": entities,
+        "label": right[0] if right else None,
+        "group": str(row["idx"]["passage"]),
+    }
+
+
+def _mark(text: str, places: tuple[tuple[int, int, str], ...]) -> str:
+    """Puts signs around parts of a text: (start, end, sign), in characters."""
+    for start, end, sign in sorted(places, reverse=True):
+        text = f"{text[:start]}{sign}{text[start:end]}{sign}{text[end:]}"
+    return text
+
+
+_SPANS = ("span1_index", "span1_text", "span2_index", "span2_text")
+FORMS: dict[str, Form] = {
+    "text": Form(_as_it_is),
+    "number": Form(_as_it_is, problem_type="regression"),
+    "choice": Form(_choice, is_choice=True),
+    "word_in_context": Form(_word_in_context, ("word", "start1", "end1", "start2", "end2")),
+    "coreference": Form(_coreference, _SPANS),
+    "several_answers": Form(_several_answers, ("answer", "idx")),
+    "entities": Form(_entities, ("query", "entities", "answers", "idx"), answers=("answers",), is_choice=True),
+}

@@ -1,0 +1,123 @@
+"""A suite from start to end: tasks are read, run for every seed, judged, and told in one table as they complete."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipelines.environment import environment
+from pipelines.errors import ConfigError
+from pipelines.report import finish_run
+from pipelines.run import say
+from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
+from pipelines.suites.contamination import search_corpus
+from pipelines.suites.definition import Suite, choose_tasks, load_suite
+from pipelines.suites.entries import Entry, read_entries
+from pipelines.suites.judging import judge
+from pipelines.suites.submission import write_submission
+from pipelines.suites.table import Table
+from pipelines.training.steps import start_processes
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+
+class Method(Protocol):
+    """How the model comes to say something of the rows of a task."""
+
+    def order(self, entries: list[Entry]) -> list[Entry]:
+        """The entries to run, in their order; what is not among them is predicted on the way."""
+        ...
+
+    def run(self, entry: Entry, seed: int) -> None:
+        """Keeps predictions and figures of a seed in its folder, unless they are there."""
+        ...
+
+    def keep_best(self, entry: Entry, seed: int) -> None:
+        """Called with the best seed when all are done."""
+        ...
+
+
+def evaluate_suite(config: Any, recipe: str) -> None:
+    """Scores a model on a suite, and reports.
+
+    Args:
+        config: the resolved config: run, data, tokenizer, model, lora, training, evaluation.
+        recipe: path of the recipe.
+
+    Raises:
+        PlumblineError: a mistake in config or data, told before the first task.
+        Interrupted: stopped by SIGTERM or Ctrl-C; the same command goes on where it stopped.
+    """
+    suite = load_suite(config.evaluation.suite)
+    tasks = choose_tasks(suite, config.evaluation.tasks)
+    folder = find_run_folder(config, recipe)
+    if report_if_finished(folder, config):
+        return
+    state = start_processes(config.run, config.training)
+    with state.main_process_first():
+        entries, skipped = read_entries(suite, tasks, config, folder.path)
+    method = _method(config, suite, entries, state)
+    seeds = _seeds(config)
+    if state.is_main_process:
+        claim_run_folder(folder, clear=config.run.overwrite)
+        write_run_files(folder, config, environment=environment({one.name: one.data.receipt for one in entries}))
+    state.wait_for_everyone()
+    corpora, contamination = search_corpus(config, entries) if state.is_main_process else ([], {})
+    table = Table(suite, skipped, corpora)
+    for entry in method.order(entries):
+        for number, seed in enumerate(seeds, start=1):
+            if not entry.is_done(seed):
+                say(f"\n{suite.name}: {entry.name}, seed {seed} ({number} of {len(seeds)})")
+            method.run(entry, seed)
+        if state.is_main_process:
+            for one in [entry, *(other for other in entries if other.spec.model_of == entry.name)]:
+                if one.split is not None and one.name not in table.rows:
+                    row = judge(one, seeds, config.evaluation, config.training.seed, contamination.get(one.name))
+                    table.add(one.name, row)
+                    folder.write_json("suite.json", table.as_dict())
+            method.keep_best(entry, table.rows[entry.name].best_seed)
+        state.wait_for_everyone()
+    if state.is_main_process:
+        _finish(folder, config, suite, entries, table)
+
+
+def _seeds(config: Any) -> list[int]:
+    """The seeds of the runs: a saved model, or questions without examples, say the same with each."""
+    evaluation, first = config.evaluation, config.training.seed
+    is_fixed = evaluation.method == "saved" or (evaluation.method == "likelihood" and not evaluation.num_fewshot)
+    return [first] if is_fixed else list(range(first, first + evaluation.seeds))
+
+
+def _method(config: Any, suite: Suite, entries: list[Entry], state: "PartialState") -> Method:
+    evaluation = config.evaluation
+    for key, value, belongs in (
+        ("warm_start", evaluation.warm_start, "finetune"),
+        ("save_models", evaluation.save_models, "finetune"),
+        ("num_fewshot", evaluation.num_fewshot, "likelihood"),
+        ("harness_tasks", evaluation.harness_tasks, "likelihood"),
+    ):
+        if value and evaluation.method != belongs:
+            raise ConfigError(f"evaluation.{key} is for --evaluation.method {belongs}, found {evaluation.method}.")
+    if evaluation.method == "finetune":
+        from pipelines.suites.finetuned import FineTuning
+
+        return FineTuning(config, suite, entries, state)
+    if evaluation.method == "saved":
+        from pipelines.suites.given import SavedModel
+
+        return SavedModel(config, state)
+    from pipelines.suites.given import Decoder
+
+    return Decoder(config, state)
+
+
+def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], table: Table) -> None:
+    if config.evaluation.harness_tasks:
+        from pipelines.suites.given import harness_rows
+
+        for name, row in harness_rows(config).items():
+            table.add(name, row)
+        folder.write_json("suite.json", table.as_dict())
+    if config.evaluation.submission:
+        seeds = {name: row.best_seed for name, row in table.rows.items()}
+        write_submission(folder.path / "submission.zip", suite, entries, seeds)
+    say("\n" + table.as_text())
+    finish_run(folder, table.metrics())

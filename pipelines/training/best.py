@@ -1,0 +1,86 @@
+"""The best weights of a run: kept from the evaluation that scored highest, and a stop where none gets better."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.run import say
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+WEIGHTS, HISTORY = "best.safetensors", "best.json"
+
+
+class BestWeights:
+    """The trained weights of the best evaluation so far, in a file beside the checkpoints.
+
+    A run that goes on from a checkpoint forgets the evaluations after it, and makes them again: it ends with the same
+    weights as one that was never stopped.
+
+    Args:
+        folder: of the checkpoints.
+        score_of: the figure of an evaluation's metrics that decides; higher is better.
+        patience: evaluations in a row that are no better before training stops; None: it never does.
+        step: that the run goes on from; 0 at its start.
+    """
+
+    def __init__(
+        self, folder: Path, score_of: Callable[[Mapping[str, float]], float], patience: int | None, step: int
+    ) -> None:
+        self.folder, self.score_of, self.patience = folder, score_of, patience
+        history = folder / HISTORY
+        found = json.loads(history.read_text(encoding="utf-8")) if history.is_file() and step else []
+        self.scores: list[tuple[int, float]] = [(at, score) for at, score in found if at <= step]
+        self.kept: tuple[int, float] | None = None
+        whole = max(found, key=lambda one: one[1], default=None)  # the first of equals, as `offer` keeps it
+        if whole is not None and whole[0] <= step and (folder / WEIGHTS).is_file():
+            self.kept = (whole[0], whole[1])
+
+    def offer(self, step: int, metrics: Mapping[str, float], model: "PreTrainedModel") -> bool:
+        """Takes an evaluation, keeps the weights if it is the best; whether training should stop."""
+        from accelerate import PartialState
+
+        score = self.score_of(metrics)
+        if not any(at == step for at, _ in self.scores):
+            self.scores.append((step, score))
+        state = PartialState()
+        if self.kept is None or score > self.kept[1]:
+            self.kept = (step, score)
+            if state.is_main_process:
+                self._save(model)
+        if state.is_main_process:
+            (self.folder / HISTORY).write_text(json.dumps(self.scores), encoding="utf-8")
+        state.wait_for_everyone()
+        best = max(self.scores, key=lambda one: one[1])[0]
+        since = sum(at > best for at, _ in self.scores)
+        stop = self.patience is not None and since >= self.patience
+        if stop:
+            say(f"Stopping at step {step}: {since} evaluation(s) no better than that of step {best}")
+        return stop
+
+    def restore(self, model: "PreTrainedModel", step: int) -> bool:
+        """Puts the best weights into the model of the last step; False if it has them."""
+        from safetensors.torch import load_file
+
+        if self.kept is None or self.kept[0] == step:
+            return False
+        weights = load_file(self.folder / WEIGHTS)
+        model.load_state_dict(weights, strict=False)
+        say(f"Keeping the weights of step {self.kept[0]}, the best evaluation: {self.kept[1]:.4f}")
+        return True
+
+    def _save(self, model: "PreTrainedModel") -> None:
+        from safetensors.torch import save_file
+
+        aside = self.folder / f".{WEIGHTS}"
+        save_file(_trained(model), aside)
+        aside.replace(self.folder / WEIGHTS)
+
+
+def _trained(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
+    """Weights that training changes, by name; tied ones once."""
+    named: dict[str, Any] = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    return {name: weight.detach().contiguous().cpu() for name, weight in named.items()}
