@@ -10,7 +10,7 @@ CONSTANT = ("majority", "mean", "commonest_position")  # baselines that say the 
 def suite_verdict(suite: dict[str, Any]) -> tuple[str, str]:
     """One sentence on a suite: its average, what is missing of it, and which baselines were not beaten."""
     if suite["average"] is None:
-        return f"No task of {suite['suite']} was scored.", "plain"
+        return f"No task that counts in the average of {suite['suite']} was scored.", "plain"
     missing, tasks = suite["average_misses"], suite["tasks"]
     counted = suite["average_of"] + len(missing)
     of = f"all {counted} tasks" if not missing else f"{suite['average_of']} of {counted} tasks, a partial average"

@@ -214,18 +214,17 @@ def _prediction(entry: Entry, log_likelihoods_C: np.ndarray) -> Prediction:
     return {"label": int(shares_C.argmax()), "probabilities": shares_C.tolist()}
 
 
-def harness_rows(config: Any) -> dict[str, TaskRow]:
-    """Rows of the tasks that lm-eval scores, by name."""
+def harness_rows(config: Any, decoder: Decoder) -> dict[str, TaskRow]:
+    """Rows of the tasks that lm-eval scores, by name; without num_fewshot, with as many examples as each states."""
     from pipelines.suites.harness import run_harness
 
     evaluation = config.evaluation
-    model, tokenizer = load_decoder(config.model)
     results = run_harness(
-        model,
-        tokenizer,
+        decoder.model,
+        decoder.tokenizer,
         evaluation.harness_tasks,
         include_path=evaluation.harness_path,
-        num_fewshot=evaluation.num_fewshot,
+        num_fewshot=evaluation.num_fewshot or None,
         limit=evaluation.max_rows,
         batch_size=config.training.per_device_eval_batch_size,
     )

@@ -30,6 +30,7 @@ class TaskData:
         splits: rows by split.
         labelled: the splits that have labels.
         receipt: counts by split.
+        hashes: of all rows of each split, before any is left out for speed.
         card: where columns and licence come from.
     """
 
@@ -37,6 +38,7 @@ class TaskData:
     splits: dict[str, Rows]
     labelled: list[str]
     receipt: dict[str, Any]
+    hashes: dict[str, str]
     card: DataCard
 
     def for_training(self) -> LabelledData:
@@ -97,6 +99,7 @@ def read_task(
         # Training rows of ReCoRD whose answer is no entity teach nothing; rows that are scored are never left out.
         policy = "drop" if split == "train" and spec.form == "entities" else "error"
         read[split], receipt[split] = checked_rows(split, rows, task, policy)
+    hashes = {split: rows.fingerprint() for split, rows in read.items()}
     if max_train_rows is not None and "train" in read and len(read["train"]) > max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - max_train_rows
         read["train"] = Rows(read["train"].table.slice(0, max_train_rows))
@@ -105,7 +108,7 @@ def read_task(
     if "train" in read:
         count_overlap({split: rows for split, rows in read.items() if split in splits}, task, receipt)
     receipt["files"] = {split: [file.shown for file in files[split]] for split in read}
-    return TaskData(f"{card.name}/{chosen.name}", read, splits, receipt, card)
+    return TaskData(f"{card.name}/{chosen.name}", read, splits, receipt, hashes, card)
 
 
 def _find(

@@ -58,7 +58,9 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     seeds = _seeds(config)
     if state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
-        write_run_files(folder, config, environment=environment({one.name: one.data.receipt for one in entries}))
+        hashes = _known_hashes(folder, entries) | {entry.name: entry.data.hashes for entry in entries}
+        receipt = {entry.name: entry.data.receipt for entry in entries}
+        write_run_files(folder, config, environment=environment(hashes), receipts=receipt)
     state.wait_for_everyone()
     corpora, contamination = search_corpus(config, entries) if state.is_main_process else ([], {})
     table = Table(suite, skipped, corpora)
@@ -69,14 +71,35 @@ def evaluate_suite(config: Any, recipe: str) -> None:
             method.run(entry, seed)
         if state.is_main_process:
             for one in [entry, *(other for other in entries if other.spec.model_of == entry.name)]:
-                if one.split is not None and one.name not in table.rows:
+                if one.split is not None and one.name not in table.rows and all(map(one.is_done, seeds)):
                     row = judge(one, seeds, config.evaluation, config.training.seed, contamination.get(one.name))
                     table.add(one.name, row)
                     folder.write_json("suite.json", table.as_dict())
-            method.keep_best(entry, table.rows[entry.name].best_seed)
+            if entry.name in table.rows:
+                method.keep_best(entry, table.rows[entry.name].best_seed)
         state.wait_for_everyone()
     if state.is_main_process:
-        _finish(folder, config, suite, entries, table)
+        _finish(folder, config, suite, entries, table, method)
+
+
+def _known_hashes(folder: RunFolder, entries: list[Entry]) -> dict[str, Any]:
+    """The hashes of the rows that this run has used so far, by task.
+
+    Raises:
+        ConfigError: those of a task were others.
+    """
+    if not (folder.path / "environment.json").is_file():
+        return {}
+    known: dict[str, Any] = folder.read_json("environment.json", "data")["data"]
+    for entry in entries:
+        before = known.get(entry.name, {})
+        changed = [split for split, value in entry.data.hashes.items() if before.get(split, value) != value]
+        if changed:
+            raise ConfigError(
+                f"The {changed[0]} rows of {entry.name} have changed since the run in {folder.path} was started. "
+                "Restore them, name another folder with --run.dir, or start anew with --run.overwrite true."
+            )
+    return known
 
 
 def _seeds(config: Any) -> list[int]:
@@ -109,11 +132,12 @@ def _method(config: Any, suite: Suite, entries: list[Entry], state: "PartialStat
     return Decoder(config, state)
 
 
-def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], table: Table) -> None:
+def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], table: Table, method: Method) -> None:
     if config.evaluation.harness_tasks:
-        from pipelines.suites.given import harness_rows
+        from pipelines.suites.given import Decoder, harness_rows
 
-        for name, row in harness_rows(config).items():
+        assert isinstance(method, Decoder)  # as `_method` has made sure
+        for name, row in harness_rows(config, method).items():
             table.add(name, row)
         folder.write_json("suite.json", table.as_dict())
     if config.evaluation.submission:

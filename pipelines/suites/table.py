@@ -23,8 +23,9 @@ class Table:
         self.rows: dict[str, TaskRow] = {}
 
     def add(self, name: str, row: TaskRow) -> None:
-        """Takes a row, and tells it."""
-        self.rows[name] = row
+        """Takes a row, and tells it; rows stand in the order of the suite."""
+        order = [*self.suite.tasks, *self.rows, name]
+        self.rows = dict(sorted((self.rows | {name: row}).items(), key=lambda one: order.index(one[0])))
         say("\n" + self._line(name, row))
 
     def average(self) -> tuple[float | None, list[str]]:
