@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("caches")
     for name in ("PLUMBLINE_CACHE", "HF_HOME", "HF_DATASETS_CACHE"):
         os.environ[name] = str(root / name.lower())
+
+
+@pytest.fixture(scope="module")
+def metric_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """evaluate reads HF_HOME when it is imported, which is before the caches of the session are set."""
+    import evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_METRICS_CACHE", "HF_MODULES_CACHE"):
+            patch.setattr(evaluate.config, name, tmp_path_factory.mktemp("metrics"))
+        yield
 
 
 SUBJECTS = ("The array", "A tensor", "Each row", "The function", "This class", "An optional axis")

@@ -6,11 +6,10 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-import evaluate
 import numpy as np
 import pytest
 import sacrebleu
@@ -49,13 +48,7 @@ INPUTS = 1_000
 THROUGH_EVALUATE = range(0, INPUTS, 40)  # of the inputs, those that go through the module too
 
 
-@pytest.fixture(scope="module", autouse=True)
-def metric_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """evaluate reads HF_HOME when it is imported, which is before the caches of the session are set."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HF_METRICS_CACHE", "HF_MODULES_CACHE"):
-            patch.setattr(evaluate.config, name, tmp_path_factory.mktemp("metrics"))
-        yield
+pytestmark = pytest.mark.usefixtures("metric_caches")
 
 
 def pair(predictions: Any, references: Any, **settings: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import importlib
 import math
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,7 @@ from pipelines.metrics.squad_v2.squad_v2 import exact_and_f1, squad_v2
 from pipelines.metrics.super_glue.super_glue import super_glue_figures
 from pipelines.metrics.text import answer_tokens, character_tokens
 
-
-@pytest.fixture(scope="module", autouse=True)
-def metric_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """evaluate reads HF_HOME when it is imported, which is before the caches of the session are set."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HF_METRICS_CACHE", "HF_MODULES_CACHE"):
-            patch.setattr(evaluate.config, name, tmp_path_factory.mktemp("metrics"))
-        yield
+pytestmark = pytest.mark.usefixtures("metric_caches")
 
 
 # ---------------------------------------------------------------- by evaluate and by hand

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.data.labelled import Row
+from pipelines.data.labelled import NUMBER, Row
 from pipelines.suites.official import SuiteChoice, SuiteClassification
 from pipelines.task_sections import ClassificationConfig, MultipleChoiceConfig
 
@@ -103,6 +103,11 @@ def _entities(row: Row, training: bool) -> Row:
     }
 
 
+def _minimal_pair(row: Row, training: bool) -> Row:
+    """Winogender: two rows next to each other differ in a pronoun alone, and belong together."""
+    return row | {"group": str((row[NUMBER] - 1) // 2)}
+
+
 def _mark(text: str, places: tuple[tuple[int, int, str], ...]) -> str:
     """Puts signs around parts of a text: (start, end, sign), in characters."""
     for start, end, sign in sorted(places, reverse=True):
@@ -117,6 +122,7 @@ FORMS: dict[str, Form] = {
     "choice": Form(_choice, is_choice=True),
     "word_in_context": Form(_word_in_context, ("word", "start1", "end1", "start2", "end2")),
     "coreference": Form(_coreference, _SPANS),
+    "minimal_pair": Form(_minimal_pair),
     "several_answers": Form(_several_answers, ("answer", "idx")),
     "entities": Form(_entities, ("query", "entities", "answers", "idx"), answers=("answers",), is_choice=True),
 }
