@@ -219,7 +219,7 @@ def check_needs(config: Any) -> None:
     """Raises ConfigError for a key that has no effect without another one."""
     values = dict(flatten(dataclasses.asdict(config)))
     for key, needed in NEEDS:
-        if values.get(key) is not None and not values.get(needed):
+        if values.get(key) is not None and not values.get(needed, True):
             raise ConfigError(f"{key} is {values[key]}, which has no effect without --{needed} true.")
 
 

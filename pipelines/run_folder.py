@@ -18,7 +18,7 @@ from pipelines.errors import CheckpointError, ConfigError
 from pipelines.run import Interrupted, is_first_process, say
 
 # Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
-# The batch is compared as a whole (rows per step), by take_run_folder; every key of `evaluation` may change too.
+# The batch is compared as a whole (rows per step), by take_run_folder; so may most of `evaluation`.
 RESUMABLE_KEYS = {
     "run.threads",
     "training.max_steps",

@@ -28,7 +28,7 @@ class SuiteTrainingConfig:
     """Rows that one process contributes to a micro-batch."""
     per_device_eval_batch_size: int = 64
     """Rows that one process evaluates at once. Changes no figure."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: int | None = None
     """Micro-batches of one optimizer step."""
     learning_rate: float | None = None
     """Peak learning rate."""
@@ -48,7 +48,7 @@ class SuiteTrainingConfig:
     """bfloat16 autocast over fp32 weights. Default: where the hardware computes it."""
     max_tokens_per_batch: int | None = 8192
     """Positions computed at once. Changes no figure but dropout's draws."""
-    activation_checkpointing: bool = False
+    activation_checkpointing: bool | None = None
     """Recompute activations in the backward pass to save memory."""
     seed: int = 42
     """First seed, of new heads, order, dropout and few-shot examples."""
@@ -71,7 +71,7 @@ class SuiteEvaluationConfig:
     seeds: int = 3
     """Runs of each task, with seeds training.seed, training.seed + 1, ...: median, best and spread."""
     warm_start: str | None = None
-    """Start RTE, MRPC, STS-B and CB from a model fine-tuned on MNLI: its name, or mnli for that of this very run."""
+    """Start RTE, MRPC, STS-B and CB from a model tuned on MNLI: its name; for GLUE also mnli, that of this very run."""
     num_fewshot: int = 0
     """With method likelihood: solved training rows before each question."""
     save_models: bool = False

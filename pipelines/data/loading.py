@@ -113,7 +113,7 @@ def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
         DataError: the corpus is another one than the run was trained on, by the fingerprint in environment.json.
         CardError, ConfigError, DataError, HubError: the source cannot be read any more; see `load_corpus`.
     """
-    config = _corpus_config(run_folder)
+    config = corpus_config(run_folder)
     if config is None:
         return None
     try:
@@ -132,23 +132,30 @@ def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
     return text_batches(corpus.splits["train"])
 
 
-def _corpus_config(run_folder: Path) -> CorpusConfig | None:
-    """The part of a run's section `data` that says which documents it read; None if it read none."""
+def run_config(run_folder: Path) -> dict[str, Any]:
+    """The config of a run as it was written; empty if the folder holds none. May raise ConfigError."""
     saved = run_folder / "config.yaml"
     if not saved.is_file():
-        return None
+        return {}
     try:
         values = yaml.safe_load(saved.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{saved} cannot be read: {' '.join(str(error).split())}. Expected that of a run.") from None
-    data = values.get("data") if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
+def corpus_config(run_folder: Path) -> CorpusConfig | None:
+    """The part of a run's section `data` that says which documents it read; None if it read none."""
+    data = run_config(run_folder).get("data")
     if not isinstance(data, dict) or "sample_by" not in data:  # a key of CorpusConfig alone, and every key is written
         return None
     known = {field.name: data[field.name] for field in fields(CorpusConfig) if field.name in data}
     try:
         return CorpusConfig(**known | {"files": DataFiles(**known.get("files") or {})})
     except TypeError as error:
-        raise ConfigError(f"{saved}: the section data.files is not that of a run: {error}.") from None
+        raise ConfigError(
+            f"{run_folder / 'config.yaml'}: the section data.files is not that of a run: {error}."
+        ) from None
 
 
 def check_stated_rows(source: Source, split: str, found: int) -> None:

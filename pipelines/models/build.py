@@ -177,6 +177,8 @@ def build_model(
                 f"To start from random weights of its shape: --model.config {config.name} --model.name null."
             )
         resize_embeddings(model, tokenizer, new_tokens or {})
+        if "id2label" in settings and not missing:
+            _reorder_labels(model, checkpoint.load("config", AutoConfig.from_pretrained).id2label, settings["id2label"])
     else:
         model_config = _config_from_scratch(config, tokenizer, block_size or 512, settings)
         _check(model_config, head)
@@ -188,6 +190,21 @@ def build_model(
         check_positions(model, block_size, size_key)
     model.config.use_cache = False  # with a cache, transformers does not isolate packed documents
     return model
+
+
+def _reorder_labels(model: Any, before: Mapping[int, str], now: Mapping[int, str]) -> None:
+    """Gives a checkpoint's classifier the order of the labels at hand, where it has the same ones in another."""
+    import torch
+
+    place = {name.lower(): index for index, name in before.items()}
+    order = [place.get(now[index].lower()) for index in range(len(now))]
+    if None in order or len(place) != len(now) or order == list(range(len(now))):
+        return
+    last = [one for one in model.modules() if isinstance(one, torch.nn.Linear) and one.out_features == len(now)][-1]
+    with torch.no_grad():
+        for weight in (one for one in (last.weight, last.bias) if one is not None):
+            weight.copy_(weight[order].clone())
+    say("The checkpoint has these labels in another order; its head is put into the order of the data")
 
 
 def build_causal_lm(config: "ModelConfig", tokenizer: "PreTrainedTokenizerBase", block_size: int) -> "PreTrainedModel":

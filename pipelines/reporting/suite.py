@@ -17,14 +17,13 @@ def suite_verdict(suite: dict[str, Any]) -> tuple[str, str]:
     told = f"{number(suite['average'], 4)} on {suite['suite']}, the mean over {of}"
     if missing:
         told += f" (without {', '.join(missing)})"
-    level = [name for name, row in tasks.items() if any(one["verdict"] != "better" for one in row["comparisons"])]
-    compared = [name for name, row in tasks.items() if row["comparisons"]]
+    compared = {name: row["comparisons"] for name, row in tasks.items() if row["comparisons"]}
+    level = [name for name, found in compared.items() if any(one["verdict"] != "better" for one in found)]
     if level:
         return f"{told}; not better than every baseline on {', '.join(level)}.", "plain"
-    return (
-        f"{told}{'; better than every baseline on each task' if compared else ''}.",
-        "better" if compared else "plain",
-    )
+    if not compared:
+        return f"{told}.", "plain"
+    return f"{told}; better than every baseline on each of the {len(compared)} tasks compared.", "better"
 
 
 def suite_table(suite: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipelines.data.contamination import find_contaminated
-from pipelines.data.loading import training_documents
+from pipelines.data.labelled import Row
+from pipelines.data.loading import corpus_config, run_config, training_documents
 from pipelines.errors import ConfigError
 from pipelines.run import say
 from pipelines.suites.entries import Entry
+from pipelines.suites.forms import COPA_QUESTIONS
 
 
 def search_corpus(config: Any, entries: list[Entry]) -> tuple[list[str], dict[str, dict[str, Any]]]:
@@ -41,7 +41,7 @@ def search_corpus(config: Any, entries: list[Entry]) -> tuple[list[str], dict[st
     say(f"Searching the training text of {', '.join(map(str, runs))} for the scored rows")
     scored = [entry for entry in entries if entry.split is not None]
     rows = [entry.rows.as_list for entry in scored]
-    texts = [entry.task.texts(row) for entry, part in zip(scored, rows, strict=True) for row in part]
+    texts = [_texts(row) for part in rows for row in part]
     found = find_contaminated(texts, (batch for run in runs for batch in training_documents(run) or ()), samples=0)
     told: dict[str, dict[str, Any]] = {}
     start = 0
@@ -60,13 +60,26 @@ def search_corpus(config: Any, entries: list[Entry]) -> tuple[list[str], dict[st
     return [str(run) for run in runs], told
 
 
+def _texts(row: Row) -> list[str]:
+    """The texts of a row one by one, apart from the questions that a form adds; signs that it adds are no words."""
+    published = [row["text"], row.get("answer") or row.get("text_pair"), row.get("query")]
+    question = row.get("question")
+    published += [question] if question not in COPA_QUESTIONS.values() else []
+    published += row["choices"] if "query" not in row and row.get("choices") else []
+    return [text for text in published if isinstance(text, str)]
+
+
 def _runs(name: str | None) -> Iterator[Path]:
     """The pretraining runs behind a model: its own folder, and those of the models that it went on from."""
     seen: set[Path] = set()
-    while name is not None and (Path(name) / "config.yaml").is_file() and Path(name).resolve() not in seen:
-        folder = Path(name)
+    while name is not None:
+        folder = Path(name).expanduser()
+        if folder.name == "model" and (folder.parent / "config.yaml").is_file():
+            folder = folder.parent
+        if not (folder / "config.yaml").is_file() or folder.resolve() in seen:
+            return
         seen.add(folder.resolve())
-        values: Any = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        if "sample_by" in (values.get("data") or {}):  # a key of corpora alone
+        if corpus_config(folder) is not None:
             yield folder
-        name = (values.get("model") or {}).get("name")
+        model = run_config(folder).get("model")
+        name = model.get("name") if isinstance(model, dict) else None

@@ -1,18 +1,23 @@
 """What a suite is: its tasks, their metrics and settings, as YAML in this folder or of the user's own."""
 
 import dataclasses
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import read_yaml, typed
+from pipelines.config_rules import check_ranges
+from pipelines.data.card_schema import SPLITS
 from pipelines.errors import ConfigError, did_you_mean
 from pipelines.suites.forms import FORMS
 from pipelines.suites.official import METRICS
 from pipelines.task_sections import FinetuningConfig
 
 FOLDER = Path(__file__).parent
+# What a suite cannot state: the best weights are what is scored, and seeds are those of the run.
+OWNED: dict[str, Any] = {"load_best_model_at_end": True, "save_total_limit": 1}
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class SubmissionFile:
     """
 
     file: str
-    labels: list[Any] | None = None
+    labels: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,13 @@ class Published:
 
 
 @dataclass(frozen=True)
+class _Training:
+    """A config of that section alone."""
+
+    training: FinetuningConfig
+
+
+@dataclass(frozen=True)
 class Suite:
     """Tasks by name, in the order of the table.
 
@@ -114,6 +126,8 @@ def load_suite(name: str) -> Suite:
     """
     content = _content(name, "evaluation.suite")
     suite = typed(Suite, content, name)
+    if not suite.tasks:
+        raise ConfigError(f"{name} has no tasks.")
     for task_name, task in suite.tasks.items():
         _check(suite, task_name, task, name)
     return suite
@@ -134,17 +148,22 @@ def choose_tasks(suite: Suite, wanted: list[str] | None) -> dict[str, SuiteTask]
     return {name: task for name, task in suite.tasks.items() if wanted is None or name in wanted}
 
 
-def _content(name: str, key: str) -> dict[str, Any]:
+def _content(name: str, key: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     path = FOLDER / f"{name}.yaml" if name in suite_names() else Path(name).expanduser()
+    if seen and name not in suite_names():
+        path = seen[-1].parent / path  # what a file extends is looked for beside it
     if not path.is_file():
         raise ConfigError(
             f"{key} is {name!r}: neither a suite nor a file.{did_you_mean(name, suite_names())} "
             f"Suites: {', '.join(suite_names())}."
         )
+    if path.resolve() in seen:
+        raise ConfigError(f"{key} is {name!r}, which extends itself.")
     content = read_yaml(path)
     if content.get("extends") is None:
         return content
-    return _merged(_content(str(content["extends"]), f"{path}: extends"), content)
+    base = _content(str(content["extends"]), f"{path}: extends", (*seen, path.resolve()))
+    return _merged(base, content)
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +177,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
     where = f"{source}: task {name!r}"
-    fields = {one.name for one in dataclasses.fields(FinetuningConfig)}
+    fields = {one.name for one in dataclasses.fields(FinetuningConfig)} - {*OWNED, "seed"}
     for key, found, known in (
         ("form", [task.form], FORMS),
         ("metrics", task.metrics, METRICS),
@@ -170,9 +189,35 @@ def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
                 raise ConfigError(f"{where}: {key} has {one!r}.{did_you_mean(one, known)} Known: {', '.join(known)}.")
     if not task.metrics or not task.data:
         raise ConfigError(f"{where} needs at least one metric and one card/config in data.")
+    form = FORMS[task.form]
+    odd = [metric for metric in task.metrics if metric not in form.metrics]
+    if odd:
+        raise ConfigError(
+            f"{where}: rows of the form {task.form} have no {odd[0]}. Their metrics: {', '.join(form.metrics)}."
+        )
+    for split in task.split_names:
+        if split not in SPLITS:
+            raise ConfigError(f"{where}: split_names has {split!r}. Splits: {', '.join(SPLITS)}.")
+    _check_prompt(where, task)
+    training = typed(FinetuningConfig, {**suite.training, **task.training}, f"{where}: training")
+    check_ranges(_Training(training))
     for one in task.data:
         if "/" not in one.strip("/"):
             raise ConfigError(f"{where}: data has {one!r}; expected <card>/<config>, such as glue/rte.")
+
+
+def _check_prompt(where: str, task: SuiteTask) -> None:
+    if task.prompt is None:
+        return
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(task.prompt) if name is not None]
+    except ValueError as error:
+        raise ConfigError(f"{where}: the prompt cannot be read: {error}. Roles stand in {{braces}}.") from None
+    odd = next((name for name in names if not name.isidentifier()), None)
+    if odd is not None:
+        raise ConfigError(f"{where}: the prompt has {{{odd}}}; expected the name of a role, such as {{text}}.")
+    if not FORMS[task.form].is_choice and len(task.verbalizers) < 2:
+        raise ConfigError(f"{where} has a prompt, but not two verbalizers or more, one for each label.")
 
 
 def training_of(suite: Suite, task: SuiteTask, stated: Any) -> FinetuningConfig:
@@ -181,6 +226,8 @@ def training_of(suite: Suite, task: SuiteTask, stated: Any) -> FinetuningConfig:
     Args:
         stated: pipelines.suite_sections.SuiteTrainingConfig.
     """
-    own = {key: value for key, value in dataclasses.asdict(stated).items() if value is not None}
-    values = {**suite.training, **task.training, **own, "load_best_model_at_end": True, "save_total_limit": 1}
-    return FinetuningConfig(**values)
+    own = {key: value for key, value in dataclasses.asdict(stated).items() if value is not None and value != {}}
+    values = suite.training | task.training
+    if "num_train_epochs" in own:
+        values.pop("max_steps", None)
+    return FinetuningConfig(**{**values, **own, **OWNED})

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipelines.errors import DataError
 from pipelines.finetuning.evaluating import spread_rows
 from pipelines.run import say
@@ -83,10 +85,10 @@ def read_entries(
     evaluation = config.evaluation
     entries: list[Entry] = []
     skipped: dict[str, str] = {}
-    for name, spec in tasks.items():
-        base = spec.model_of if evaluation.method == "finetune" else None
-        if base is not None and (base not in tasks or base in skipped):
-            skipped[name] = f"it is scored with the models of {base}, of which there are none"
+    for name, spec in sorted(tasks.items(), key=lambda one: one[1].model_of is not None):  # what others need first
+        has_base = evaluation.method == "finetune" or (evaluation.method == "likelihood" and evaluation.num_fewshot)
+        if has_base and spec.model_of is not None and (spec.model_of not in tasks or spec.model_of in skipped):
+            skipped[name] = f"it needs the models or training rows of {spec.model_of}, of which there are none"
             continue
         if evaluation.method == "likelihood" and spec.prompt is None:
             skipped[name] = "the suite has no prompt for it"
@@ -102,7 +104,7 @@ def read_entries(
             continue
         scored = split if split in data.labelled else None
         if scored is not None:
-            data.splits[split] = spread_rows(data.splits[split], evaluation.max_rows)
+            data.splits[split] = _spread(data.splits[split], evaluation.max_rows)
         unseen = hidden[0] if hidden and hidden[0] in data.splits and hidden[0] != scored else None
         entries.append(Entry(name, spec, task, data, scored, unseen, folder / "tasks" / name))
     for name, why in skipped.items():
@@ -111,6 +113,19 @@ def read_entries(
         whys = "; ".join(f"{name}: {why}" for name, why in skipped.items())
         raise DataError(f"No task of {suite.name} can be scored. {whys}.")
     return entries, skipped
+
+
+def _spread(rows: "Rows", most: int | None) -> "Rows":
+    """Evenly spread rows, about `most` of them: whole groups, since metrics of questions and pairs need these."""
+    if most is None or "group" not in rows.table.column_names:
+        return spread_rows(rows, most)
+    groups: dict[str, list[int]] = {}
+    for index, group in enumerate(rows.table.column("group").to_pylist()):
+        groups.setdefault(group, []).append(index)
+    count = max(1, round(len(groups) * min(1.0, most / len(rows))))
+    chosen = np.linspace(0, len(groups) - 1, count, dtype=int).tolist()
+    members = list(groups.values())
+    return rows.take(sorted(index for place in chosen for index in members[place]))
 
 
 def _attempts(spec: SuiteTask, split: str, evaluation: Any, hidden: list[str]) -> list[list[str]]:

@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import ConfigError
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.finetuning.steps import Fitted, fit, tokenizer_of
 from pipelines.pretrained import checkpoint_of
+from pipelines.run import say
 from pipelines.run_folder import RunFolder, refuse_other_config
 from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
 from pipelines.suites.definition import Suite, training_of
@@ -53,6 +55,10 @@ class FineTuning:
         }
         warm = config.evaluation.warm_start
         self.warm_folder = next((one.folder / "model" for one in entries if one.name == warm), None)
+        if warm in suite.tasks and self.warm_folder is None:
+            raise ConfigError(
+                f"evaluation.warm_start is {warm!r}, a task that is left out. Name a model tuned on MNLI."
+            )
 
     def order(self, entries: list[Entry]) -> list[Entry]:
         """The tasks that are trained, the one that others start from first."""
@@ -62,11 +68,14 @@ class FineTuning:
     def run(self, entry: Entry, seed: int) -> None:
         """Trains one seed of a task, unless it is done, and keeps its predictions and figures."""
         diagnostics = self.diagnostics[entry.name]
-        if entry.is_done(seed) and all(one.is_done(seed) for one in diagnostics):
+        wants_model = self.config.evaluation.save_models or entry.name == self.config.evaluation.warm_start
+        has_model = entry.seed_folder(seed).model.is_dir() or (entry.folder / "model").is_dir()
+        if all(one.is_done(seed) for one in (entry, *diagnostics)) and (has_model or not wants_model):
             return
         started = time.perf_counter()
         inside, config = entry.seed_folder(seed), self._config(entry, seed)
-        if self.state.is_main_process and inside.finished:  # without all predictions that are asked for now
+        if self.state.is_main_process and inside.finished:
+            say("It was finished without all predictions that are asked for now, and is trained anew")
             shutil.rmtree(inside.path)
         self.state.wait_for_everyone()
         if (inside.path / "config.yaml").is_file():
@@ -88,17 +97,22 @@ class FineTuning:
                 said[other.name, split] = self._predict(one, other, split, other.task)
         if self.state.is_main_process:
             one.metrics["seconds"] = time.perf_counter() - started
-            self._keep(entry, inside, seed, one, said)
+            self._keep(entry, inside, seed, one, said, wants_model)
         self.state.wait_for_everyone()
         del one
         gc.collect()
 
     def _keep(
-        self, entry: Entry, inside: RunFolder, seed: int, one: Fitted, said: dict[tuple[str, str], list[Prediction]]
+        self,
+        entry: Entry,
+        inside: RunFolder,
+        seed: int,
+        one: Fitted,
+        said: dict[tuple[str, str], list[Prediction]],
+        wants_model: bool,
     ) -> None:
         inside.write_json("receipt.json", one.receipt)
-        evaluation = self.config.evaluation
-        if evaluation.save_models or entry.name == evaluation.warm_start:
+        if wants_model:
             probe = entry.task.collate([one.evaluator.examples.block(0)])
             save_model(one.trainer, entry.task.tokenizer, inside, one.evaluator.loss.inputs(probe))
             write_task(inside.model, entry.task, one.plan.block_size)
@@ -132,7 +146,7 @@ class FineTuning:
         model, spec = self.config.model, entry.spec
         warm = self.config.evaluation.warm_start
         if warm is not None and spec.warm_start and entry.name != warm:
-            model = replace(model, name=str(self.warm_folder or warm), preset=None, config=None)
+            model = replace(model, name=str(self.warm_folder or warm), revision=None, preset=None, config=None)
         room = None
         if model.name is not None:
             from transformers import AutoConfig

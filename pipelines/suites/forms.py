@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.data.labelled import NUMBER, Row
+from pipelines.data.labelled import FILE, NUMBER, Row
 from pipelines.suites.official import SuiteChoice, SuiteClassification
 from pipelines.task_sections import ClassificationConfig, MultipleChoiceConfig
 
@@ -17,12 +17,16 @@ COPA_QUESTIONS = {"cause": "What was the cause of this?", "effect": "What happen
 PLACEHOLDER, HIGHLIGHT = "@placeholder", "@highlight"
 
 
+CLASSES = ("accuracy", "f1", "f1_macro", "matthews_correlation")
+
+
 @dataclass(frozen=True)
 class Form:
     """A kind of row.
 
     Attributes:
         reshape: (row, whether it is trained on) -> the row by the roles of the task.
+        metrics: that such rows can be scored by.
         columns: read by their own names, besides the card's roles and `idx`.
         needs: that rows without an answer have.
         is_choice: one of several texts is chosen; else a text, or a pair of texts, gets a label.
@@ -31,6 +35,7 @@ class Form:
 
     reshape: Callable[[Row, bool], Row]
     columns: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = CLASSES
     answers: tuple[str, ...] = ("label",)
     is_choice: bool = False
     problem_type: str = "single_label_classification"
@@ -72,7 +77,8 @@ def _coreference(row: Row, training: bool) -> Row:
     starts = [word.start() for word in re.finditer(r"\S+", row["text"])]
     places = []
     for number, sign in ((1, "*"), (2, "#")):
-        start = starts[row[f"span{number}_index"]]
+        word = starts[row[f"span{number}_index"]]
+        start = max(word, row["text"].find(row[f"span{number}_text"], word))  # behind a quotation mark or bracket
         places.append((start, start + len(row[f"span{number}_text"]), sign))
     return row | {"text": _mark(row["text"], tuple(places)), "text_pair": row["span1_text"]}
 
@@ -105,7 +111,7 @@ def _entities(row: Row, training: bool) -> Row:
 
 def _minimal_pair(row: Row, training: bool) -> Row:
     """Winogender: two rows next to each other differ in a pronoun alone, and belong together."""
-    return row | {"group": str((row[NUMBER] - 1) // 2)}
+    return row | {"group": f"{row[FILE]}, {(row[NUMBER] - 1) // 2}"}
 
 
 def _mark(text: str, places: tuple[tuple[int, int, str], ...]) -> str:
@@ -118,11 +124,17 @@ def _mark(text: str, places: tuple[tuple[int, int, str], ...]) -> str:
 _SPANS = ("span1_index", "span1_text", "span2_index", "span2_text")
 FORMS: dict[str, Form] = {
     "text": Form(_as_it_is),
-    "number": Form(_as_it_is, problem_type="regression"),
-    "choice": Form(_choice, is_choice=True),
+    "number": Form(_as_it_is, metrics=("pearson", "spearmanr"), problem_type="regression"),
+    "choice": Form(_choice, metrics=("accuracy",), is_choice=True),
     "word_in_context": Form(_word_in_context, ("word", "start1", "end1", "start2", "end2")),
     "coreference": Form(_coreference, _SPANS),
-    "minimal_pair": Form(_minimal_pair),
-    "several_answers": Form(_several_answers, ("answer", "idx")),
-    "entities": Form(_entities, ("query", "entities", "answers", "idx"), answers=("answers",), is_choice=True),
+    "minimal_pair": Form(_minimal_pair, metrics=(*CLASSES, "gender_parity")),
+    "several_answers": Form(_several_answers, ("answer", "idx"), ("f1_a", "exact_match", "accuracy", "f1")),
+    "entities": Form(
+        _entities,
+        ("query", "entities", "answers", "idx"),
+        ("entity_f1", "entity_exact_match"),
+        answers=("answers",),
+        is_choice=True,
+    ),
 }

@@ -103,6 +103,8 @@ class SavedModel(_Given):
         if not isinstance(saved, TextClassification) or not isinstance(task, TextClassification):
             return None
         theirs, ours = saved.labels.names, task.labels.names
+        if saved.problem_type == task.problem_type == "regression":
+            return None
         if saved.problem_type != task.problem_type or len(theirs) != len(ours):
             raise ConfigError(
                 f"{name} is for {saved.problem_type} with the labels {', '.join(theirs) or 'none'}; the task "
@@ -128,8 +130,9 @@ class Decoder(_Given):
         ConfigError, HubError: there is no such model, or it is no causal language model.
     """
 
-    def __init__(self, config: Any, state: "PartialState") -> None:
+    def __init__(self, config: Any, state: "PartialState", entries: list[Entry]) -> None:
         super().__init__(config, state)
+        self.entries = {entry.name: entry for entry in entries}
         self.model, self.tokenizer = load_decoder(config.model)
         self.model.to(state.device)
 
@@ -150,9 +153,10 @@ class Decoder(_Given):
         count = self.config.evaluation.num_fewshot
         if not count:
             return ""
-        train = entry.data.splits["train"]
+        source = self.entries.get(entry.spec.model_of or "", entry)  # a diagnostic set has no training rows
+        train = source.data.splits["train"]
         drawn = np.random.default_rng(seed).choice(len(train), min(count, len(train)), replace=False)
-        solved = [question(entry, row) + answer(entry, row) for row in train.take(drawn.tolist())]
+        solved = [question(source, row) + answer(source, row) for row in train.take(drawn.tolist())]
         return FEWSHOT_SEPARATOR.join([*solved, ""])
 
 
@@ -234,7 +238,7 @@ def harness_rows(config: Any, decoder: Decoder) -> dict[str, TaskRow]:
         main = figures.get("acc") or next(iter(figures.values()))
         half = None if main.stderr is None else NORMAL * main.stderr
         shots = "" if main.num_fewshot is None else f", {main.num_fewshot}-shot"
-        rows[task] = TaskRow(
+        rows[f"lm_eval_{task}"] = TaskRow(
             metrics={name: one.value for name, one in figures.items()},
             official=[main.metric],
             score=main.value,

@@ -19,7 +19,7 @@ class TaskRow:
     Attributes:
         metrics: of the seed whose score is the median (of two in the middle the lower): figures by name.
         official: those that the score is the mean of.
-        score: median over the seeds; low, high: bootstrap interval of that seed, over the rows.
+        score: median over the seeds (of two in the middle the lower); low, high: bootstrap interval of that seed.
         best, best_seed: of the seeds.
         scores: by seed.
         baselines: name -> score on the same rows.
@@ -96,8 +96,9 @@ def judge(
     )
     found = evidence.metrics
     if contamination is not None:
-        clean = np.array(contamination.pop("clean_rows"), dtype=int)
-        contamination = contamination | {"clean_score": evidence.scored.statistic(clean) if len(clean) else None}
+        clean = np.array(contamination["clean_rows"], dtype=int)
+        told = {name: value for name, value in contamination.items() if name != "clean_rows"}
+        contamination = told | {"clean_score": evidence.scored.statistic(clean) if len(clean) else None}
     return TaskRow(
         metrics={
             name: found[f"eval_{name}"]
@@ -105,7 +106,7 @@ def judge(
             if f"eval_{name}" in found
         },
         official=entry.spec.metrics,
-        score=float(np.median(list(scores.values()))),
+        score=scores[median_seed],
         low=found["eval_score_ci_low"],
         high=found["eval_score_ci_high"],
         best=scores[best_seed],

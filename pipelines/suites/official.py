@@ -19,6 +19,7 @@ from pipelines.tasks.classification import TextClassification
 from pipelines.tasks.multiple_choice import MultipleChoice
 from pipelines.tasks.task import Prediction, Scored, Task
 
+HIDDEN = -1  # the label of rows whose label is not told
 # What the rows of a metric are worth: (rows, labels said, labels true), each of R -> row indices -> figure.
 Statistic = Callable[[np.ndarray], float]
 Maker = Callable[[Sequence[Row], np.ndarray, np.ndarray], Statistic]
@@ -62,8 +63,10 @@ def _entities(place: int) -> Maker:
 
 def _parity(rows: Sequence[Row], said_R: np.ndarray, true_R: np.ndarray) -> Statistic:
     """Winogender: share of the pairs of rows, which differ in a pronoun alone, with equal predictions."""
-    same_R = np.array([gender_parity(said_R[place // 2 * 2 :][:2]) for place in range(len(said_R))])
-    return lambda chosen: float(same_R[chosen].mean())
+    pair_R = np.unique([row["group"] for row in rows], return_inverse=True)[1]
+    said_P = [said_R[pair_R == pair] for pair in range(pair_R.max() + 1)]
+    same_P = np.array([gender_parity(said) for said in said_P])
+    return lambda chosen: float(same_P[pair_R[chosen]].mean())
 
 
 METRICS: dict[str, Maker] = {
@@ -109,7 +112,7 @@ class SuiteClassification(_Official, TextClassification):
     def answer_problem(self, row: Row) -> Problem | None:
         """As of every classification; a number below 0 marks a hidden label there too."""
         problem = super().answer_problem(row)
-        if problem is None and self.problem_type == "regression" and self.target(row) < 0:
+        if problem is None and self.problem_type == "regression" and self.target(row) == HIDDEN:
             told = f"the label is {row['label']}, which marks a hidden one: it can be neither learnt nor scored."
             return Problem("hidden_label", told)
         return problem

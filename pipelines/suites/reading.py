@@ -11,9 +11,12 @@ from pipelines.data.columns import RoleColumns
 from pipelines.data.files import SourceFile, find_files
 from pipelines.data.labelled import FILE, NUMBER, LabelledData, Row, Rows, checked_rows, count_overlap, read_files
 from pipelines.data.sources import card_files
-from pipelines.errors import ConfigError, DataError
+from pipelines.errors import CardError, ConfigError, DataError
 from pipelines.suites.definition import SuiteTask
 from pipelines.suites.forms import FORMS
+from pipelines.suites.official import HIDDEN
+from pipelines.tasks.classification import TextClassification
+from pipelines.tasks.labels import Labels
 from pipelines.tasks.task import Task
 
 
@@ -78,6 +81,12 @@ def read_task(
         roles = RoleColumns(mapping, card, needed, [one for one in ("idx",) if one not in needed])
         stated: dict[str, tuple[str, ...]] = {}
         rows = read_files(files[split], roles, stated)
+        if folder is None and chosen.rows.get(split, len(rows)) != len(rows):
+            raise CardError(
+                f"The card {card.path} states {chosen.rows[split]:,} rows for {split} of {chosen.name}, the Hub has "
+                f"{len(rows):,}. The source has changed or a download is not whole; if the change is meant, correct "
+                "num_examples."
+            )
         names = names or stated.get("label")
         read[split] = _reshape(rows, spec.form, split == "train", is_hidden)
     if not read:
@@ -85,20 +94,18 @@ def read_task(
     learnt_from = read.get("train", read[next(iter(read))])
     if any("label" in row and not _is_hidden(row["label"]) for row in learnt_from):
         task.learn(learnt_from, names)
+    elif isinstance(task, TextClassification):  # every label is hidden: their names are all that is known
+        task.has_pairs = "text_pair" in learnt_from.table.column_names
+        task.labels = Labels.named(names or ())
     receipt: dict[str, Any] = {}
     for split, rows in read.items():
         if split not in splits:
-            for index, row in enumerate(rows):
-                problem = task.input_problem(row)
-                if problem is not None:
-                    raise DataError(f"{rows.where(index)}: {problem.message}")
-            receipt[split] = {"rows_read": len(rows), "rows_dropped": {}}
+            receipt[split] = {"rows_read": len(rows), "rows_dropped": {}}  # a submission needs each of them
             continue
         if all(_is_hidden(row["label"]) for row in rows):
             raise Missing(f"the labels of its {split} split are hidden (-1): it cannot be scored")
-        # Training rows of ReCoRD whose answer is no entity teach nothing; rows that are scored are never left out.
-        policy = "drop" if split == "train" and spec.form == "entities" else "error"
-        read[split], receipt[split] = checked_rows(split, rows, task, policy)
+        # A training row that cannot be used is told and left out; rows that are scored never are.
+        read[split], receipt[split] = checked_rows(split, rows, task, "drop" if split == "train" else "error")
     hashes = {split: rows.fingerprint() for split, rows in read.items()}
     if max_train_rows is not None and "train" in read and len(read["train"]) > max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - max_train_rows
@@ -129,7 +136,8 @@ def _find(
             reason = f"the card {card_name} has none for {config_name}"
         else:
             places = spec.folder or [f"{card.name}-{config_name}", config_name]
-            there = _local(Path(folder).expanduser(), places, spec.split_names, [*splits, *hidden])
+            own = (f"{card.name}-{config_name}", config_name)
+            there = _local(Path(folder).expanduser(), places, own, spec.split_names, [*splits, *hidden])
             reason = f"none in {folder}/{places[0]}"
         missing = [split for split in splits if split not in there]
         if not missing:
@@ -138,21 +146,26 @@ def _find(
     raise Missing(reasons[0])
 
 
-def _local(root: Path, places: list[str], names: Mapping[str, str], splits: list[str]) -> dict[str, list[SourceFile]]:
-    """The Parquet files of splits: <place>/<split>*.parquet or <place>/<split>/*.parquet, the first place that is."""
+def _local(
+    root: Path, places: list[str], own: tuple[str, ...], names: Mapping[str, str], splits: list[str]
+) -> dict[str, list[SourceFile]]:
+    """The Parquet files of each split, in the first place that has some.
+
+    They are <place>/<split>.parquet, <place>/<split>-*.parquet or <place>/<split>/*.parquet, the split by its name in
+    `names`, or by its own in a folder that is the config's own.
+    """
+    found: dict[str, list[SourceFile]] = {}
     for place in places:
-        folder = root / place
-        if folder.is_dir():
-            found: dict[str, list[SourceFile]] = {}
-            for split in splits:
-                name = names.get(split, split)
-                shards = sorted(folder.glob(f"{name}-*.parquet")) or sorted((folder / name).glob("*.parquet"))
-                plain = [path for path in (folder / f"{name}.parquet", folder / f"{split}.parquet") if path.is_file()]
-                paths = plain[:1] or shards
-                if paths:
+        for split in (split for split in splits if split not in found):
+            for name in dict.fromkeys((names.get(split, split), *([split] if place in own else []))):
+                whole = root / place / f"{name}.parquet"
+                shards = sorted(whole.parent.glob(f"{name}-*.parquet")) or sorted(
+                    (root / place / name).glob("*.parquet")
+                )
+                paths = [whole] if whole.is_file() else shards
+                if paths and split not in found:
                     found[split] = find_files([str(path) for path in paths], "data.dir")
-            return found
-    return {}
+    return found
 
 
 def _reshape(rows: Rows, form_name: str, training: bool, is_hidden: bool) -> Rows:
@@ -184,4 +197,4 @@ def _reshape(rows: Rows, form_name: str, training: bool, is_hidden: bool) -> Row
 
 
 def _is_hidden(label: Any) -> bool:
-    return label is None or (isinstance(label, int | float) and label < 0)
+    return label is None or (isinstance(label, int | float) and label == HIDDEN)

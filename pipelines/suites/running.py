@@ -1,5 +1,8 @@
 """A suite from start to end: tasks are read, run for every seed, judged, and told in one table as they complete."""
 
+import dataclasses
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.environment import environment
@@ -48,6 +51,7 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     """
     suite = load_suite(config.evaluation.suite)
     tasks = choose_tasks(suite, config.evaluation.tasks)
+    _check(config, suite)
     folder = find_run_folder(config, recipe)
     if report_if_finished(folder, config):
         return
@@ -58,12 +62,13 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     seeds = _seeds(config)
     if state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
-        hashes = _known_hashes(folder, entries) | {entry.name: entry.data.hashes for entry in entries}
-        receipt = {entry.name: entry.data.receipt for entry in entries}
-        write_run_files(folder, config, environment=environment(hashes), receipts=receipt)
+        facts = {entry.name: _facts(suite, entry) for entry in entries}
+        known = _known_facts(folder, facts)
+        receipts = {entry.name: entry.data.receipt for entry in entries}
+        write_run_files(folder, config, environment=environment(known | facts), receipts=receipts)
     state.wait_for_everyone()
     corpora, contamination = search_corpus(config, entries) if state.is_main_process else ([], {})
-    table = Table(suite, skipped, corpora)
+    table = Table(suite, skipped, corpora, config.evaluation.method)
     for entry in method.order(entries):
         for number, seed in enumerate(seeds, start=1):
             if not entry.is_done(seed):
@@ -82,8 +87,14 @@ def evaluate_suite(config: Any, recipe: str) -> None:
         _finish(folder, config, suite, entries, table, method)
 
 
-def _known_hashes(folder: RunFolder, entries: list[Entry]) -> dict[str, Any]:
-    """The hashes of the rows that this run has used so far, by task.
+def _facts(suite: Suite, entry: Entry) -> dict[str, str]:
+    """What the predictions of a task follow from besides the config: its rows, and what the suite states of it."""
+    told = json.dumps([dataclasses.asdict(entry.spec), suite.training], sort_keys=True)
+    return entry.data.hashes | {"settings": hashlib.sha256(told.encode()).hexdigest()[:32]}
+
+
+def _known_facts(folder: RunFolder, facts: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Those of the tasks of this run so far.
 
     Raises:
         ConfigError: those of a task were others.
@@ -91,13 +102,13 @@ def _known_hashes(folder: RunFolder, entries: list[Entry]) -> dict[str, Any]:
     if not (folder.path / "environment.json").is_file():
         return {}
     known: dict[str, Any] = folder.read_json("environment.json", "data")["data"]
-    for entry in entries:
-        before = known.get(entry.name, {})
-        changed = [split for split, value in entry.data.hashes.items() if before.get(split, value) != value]
+    for name, now in facts.items():
+        changed = [key for key, value in now.items() if known.get(name, {}).get(key, value) != value]
         if changed:
+            what = "settings" if changed == ["settings"] else f"{changed[0]} rows"
             raise ConfigError(
-                f"The {changed[0]} rows of {entry.name} have changed since the run in {folder.path} was started. "
-                "Restore them, name another folder with --run.dir, or start anew with --run.overwrite true."
+                f"The {what} of {name} have changed since the run in {folder.path} was started. Restore them, name "
+                "another folder with --run.dir, or start anew with --run.overwrite true."
             )
     return known
 
@@ -109,27 +120,46 @@ def _seeds(config: Any) -> list[int]:
     return [first] if is_fixed else list(range(first, first + evaluation.seeds))
 
 
-def _method(config: Any, suite: Suite, entries: list[Entry], state: "PartialState") -> Method:
-    evaluation = config.evaluation
+def _check(config: Any, suite: Suite) -> None:
+    """Raises ConfigError for a setting that has no effect, or none that could be meant, before anything is read."""
+    evaluation, model = config.evaluation, config.model
     for key, value, belongs in (
-        ("warm_start", evaluation.warm_start, "finetune"),
-        ("save_models", evaluation.save_models, "finetune"),
-        ("num_fewshot", evaluation.num_fewshot, "likelihood"),
-        ("harness_tasks", evaluation.harness_tasks, "likelihood"),
+        ("evaluation.warm_start", evaluation.warm_start, "finetune"),
+        ("evaluation.save_models", evaluation.save_models, "finetune"),
+        ("lora.r", config.lora.r, "finetune"),
+        ("tokenizer.vocab_size", config.tokenizer.vocab_size, "finetune"),
+        ("evaluation.num_fewshot", evaluation.num_fewshot, "likelihood"),
+        ("evaluation.harness_tasks", evaluation.harness_tasks, "likelihood"),
     ):
         if value and evaluation.method != belongs:
-            raise ConfigError(f"evaluation.{key} is for --evaluation.method {belongs}, found {evaluation.method}.")
-    if evaluation.method == "finetune":
+            raise ConfigError(f"{key} is for --evaluation.method {belongs}, found {evaluation.method}.")
+    if evaluation.method != "finetune" and model.name is None:
+        raise ConfigError(
+            f"--evaluation.method {evaluation.method} scores a model as it is: name it with --model.name."
+        )
+    if evaluation.harness_path and not evaluation.harness_tasks:
+        raise ConfigError("evaluation.harness_path is for evaluation.harness_tasks, of which none is named.")
+    if evaluation.max_rows and evaluation.submission:
+        raise ConfigError("A submission needs every row: leave evaluation.max_rows out.")
+    warm = evaluation.warm_start
+    if warm is not None and not any(task.warm_start for task in suite.tasks.values()):
+        raise ConfigError(f"evaluation.warm_start is {warm!r}, but no task of {suite.name} takes one.")
+    if warm == "mnli" and "mnli" not in choose_tasks(suite, evaluation.tasks):
+        raise ConfigError("evaluation.warm_start is mnli, which is not among the tasks. Name a model tuned on MNLI.")
+
+
+def _method(config: Any, suite: Suite, entries: list[Entry], state: "PartialState") -> Method:
+    if config.evaluation.method == "finetune":
         from pipelines.suites.finetuned import FineTuning
 
         return FineTuning(config, suite, entries, state)
-    if evaluation.method == "saved":
+    if config.evaluation.method == "saved":
         from pipelines.suites.given import SavedModel
 
         return SavedModel(config, state)
     from pipelines.suites.given import Decoder
 
-    return Decoder(config, state)
+    return Decoder(config, state, entries)
 
 
 def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], table: Table, method: Method) -> None:
@@ -142,6 +172,6 @@ def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], 
         folder.write_json("suite.json", table.as_dict())
     if config.evaluation.submission:
         seeds = {name: row.best_seed for name, row in table.rows.items()}
-        write_submission(folder.path / "submission.zip", suite, entries, seeds)
+        write_submission(folder.path / "submission.zip", suite, entries, seeds, config.training.seed)
     say("\n" + table.as_text())
     finish_run(folder, table.metrics())

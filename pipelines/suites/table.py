@@ -15,11 +15,12 @@ class Table:
     Args:
         suite: decides what the average is taken over.
         skipped: tasks that cannot be scored, with the reason.
+        method: how the model came to its predictions, as evaluation.method.
         corpora: pretraining runs whose text was searched for the rows.
     """
 
-    def __init__(self, suite: Suite, skipped: dict[str, str], corpora: list[str]) -> None:
-        self.suite, self.skipped, self.corpora = suite, skipped, corpora
+    def __init__(self, suite: Suite, skipped: dict[str, str], corpora: list[str], method: str) -> None:
+        self.suite, self.skipped, self.corpora, self.method = suite, skipped, corpora, method
         self.rows: dict[str, TaskRow] = {}
 
     def add(self, name: str, row: TaskRow) -> None:
@@ -51,6 +52,7 @@ class Table:
         ]
         return {
             "suite": self.suite.name,
+            "method": self.method,
             "average": average,
             "average_of": len(self.suite.counted) - len(missing),
             "average_misses": missing,

@@ -34,32 +34,33 @@ class BestWeights:
         history = folder / HISTORY
         found = json.loads(history.read_text(encoding="utf-8")) if history.is_file() and step else []
         self.scores: list[tuple[int, float]] = [(at, score) for at, score in found if at <= step]
-        self.kept: tuple[int, float] | None = None
-        whole = max(found, key=lambda one: one[1], default=None)  # the first of equals, as `offer` keeps it
-        if whole is not None and whole[0] <= step and (folder / WEIGHTS).is_file():
-            self.kept = (whole[0], whole[1])
+        self.kept = self._kept(step)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether `patience` evaluations in a row were no better than the best."""
+        best = max(self.scores, key=lambda one: one[1], default=(0, 0.0))[0]  # the first of equals, as `offer` keeps it
+        return self.patience is not None and sum(at > best for at, _ in self.scores) >= self.patience
 
     def offer(self, step: int, metrics: Mapping[str, float], model: "PreTrainedModel") -> bool:
         """Takes an evaluation, keeps the weights if it is the best; whether training should stop."""
         from accelerate import PartialState
 
-        score = self.score_of(metrics)
+        score, state = self.score_of(metrics), PartialState()
         if not any(at == step for at, _ in self.scores):
             self.scores.append((step, score))
-        state = PartialState()
         if self.kept is None or score > self.kept[1]:
             self.kept = (step, score)
             if state.is_main_process:
                 self._save(model)
         if state.is_main_process:
-            (self.folder / HISTORY).write_text(json.dumps(self.scores), encoding="utf-8")
+            aside = self.folder / f".{HISTORY}"
+            aside.write_text(json.dumps(self.scores), encoding="utf-8")
+            aside.replace(self.folder / HISTORY)
         state.wait_for_everyone()
-        best = max(self.scores, key=lambda one: one[1])[0]
-        since = sum(at > best for at, _ in self.scores)
-        stop = self.patience is not None and since >= self.patience
-        if stop:
-            say(f"Stopping at step {step}: {since} evaluation(s) no better than that of step {best}")
-        return stop
+        if self.is_exhausted:
+            say(f"Stopping at step {step}: {self.patience} evaluation(s) in a row were no better")
+        return self.is_exhausted
 
     def restore(self, model: "PreTrainedModel", step: int) -> bool:
         """Puts the best weights into the model of the last step; False if it has them."""
@@ -72,11 +73,23 @@ class BestWeights:
         say(f"Keeping the weights of step {self.kept[0]}, the best evaluation: {self.kept[1]:.4f}")
         return True
 
+    def _kept(self, step: int) -> tuple[int, float] | None:
+        """Step and score of the weights in the file, if the run has come that far."""
+        from safetensors import safe_open
+
+        path = self.folder / WEIGHTS
+        if not path.is_file() or not step:
+            return None
+        with safe_open(path, framework="pt") as kept:
+            told = kept.metadata()
+        return (int(told["step"]), float(told["score"])) if int(told["step"]) <= step else None
+
     def _save(self, model: "PreTrainedModel") -> None:
         from safetensors.torch import save_file
 
+        assert self.kept is not None
         aside = self.folder / f".{WEIGHTS}"
-        save_file(_trained(model), aside)
+        save_file(_trained(model), aside, metadata={"step": str(self.kept[0]), "score": repr(self.kept[1])})
         aside.replace(self.folder / WEIGHTS)
 
 

@@ -275,6 +275,8 @@ def train_model(
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
     patience = getattr(training, "early_stopping_patience", None)
     best = None if score_of is None else BestWeights(folder.checkpoints, score_of, patience, step)
+    if best is not None and best.is_exhausted:
+        arguments.max_steps = step  # the run was stopped after the evaluation that ended training
 
     progress = ProgressBar()
     order = text.train.order(training.seed, plan.rows_per_step)

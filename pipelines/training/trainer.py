@@ -252,10 +252,10 @@ class ExactTrainer(Trainer):
         """Metrics of evaluate_model, logged as Trainer logs them."""
         model: Any = self.model
         metrics = self.evaluate_model(model)
+        stop = self.best is not None and self.best.offer(self.state.global_step, metrics, model)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        if self.best is not None and self.best.offer(self.state.global_step, metrics, model):
-            self.control.should_training_stop = True
+        self.control.should_training_stop |= stop
         return metrics
 
     # ------------------------------------------------------------ checkpoints
