@@ -37,6 +37,8 @@ RESUMABLE_KEYS = {
     "training.dataloader_num_workers",
     "training.max_loss_spike",
 }
+# Those of them that a finished result depends on all the same.
+DECIDING_KEYS = {f"training.{name}" for name in ("max_steps", "num_train_epochs", "eval_strategy", "eval_steps")}
 # Keys of `evaluation` that decide what is trained.
 FIXED_EVALUATION_KEYS = {f"evaluation.{name}" for name in ("suite", "method", "warm_start", "num_fewshot")}
 # How the names of the figures end that a run prints.
@@ -201,7 +203,7 @@ def run_name(config: Any, recipe: str, argv: list[str] | None = None) -> str:
     return f"{name}-{digest}" if changed else name
 
 
-def refuse_other_config(config: Any, saved: Path) -> None:
+def refuse_other_config(config: Any, saved: Path, finished: bool = False) -> None:
     """Compares a config with the one a run folder was made with.
 
     Raises:
@@ -210,7 +212,9 @@ def refuse_other_config(config: Any, saved: Path) -> None:
     before = dict(flatten(_read_config(saved)))
     now = dict(flatten(config_to_dict(config)))
     changed = sorted(
-        key for key in before.keys() | now.keys() if not _may_change(key) and before.get(key) != now.get(key)
+        key
+        for key in before.keys() | now.keys()
+        if (not _may_change(key) or (finished and key in DECIDING_KEYS)) and before.get(key) != now.get(key)
     )
     if changed:
         lines = "; ".join(f"{key}: {before.get(key)!r} there, {now.get(key)!r} now" for key in changed)

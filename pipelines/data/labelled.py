@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pipelines.data.card_schema import SPLITS, DrawnSplit
+from pipelines.data.card_schema import SPLITS, DrawnSplit, listed
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import RoleColumns
 from pipelines.data.files import SourceFile
 from pipelines.data.loading import check_stated_rows
 from pipelines.data.sources import Source, open_source
 from pipelines.data.tables import Table, hub_table, read_table
-from pipelines.errors import ConfigError, DataError
+from pipelines.errors import CardError, ConfigError, DataError
 from pipelines.run import say
 from pipelines.task_sections import LabelledDataConfig
 
@@ -197,7 +197,18 @@ def _read(source: Source, split: str, roles: RoleColumns) -> tuple[Rows, tuple[s
         rows = Rows(_by_role(lambda choose: hub_table(found, choose, shown), roles, shown, names))
     stated = {} if source.chosen is None else source.chosen.label_names
     labelled = [column for column, role in roles.mapping.items() if role in ("label", "tags")] or ["label", "tags"]
-    return rows, next((known[column] for known in (stated, names) for column in labelled if column in known), None)
+    of_card, of_file = (next((known[one] for one in labelled if one in known), None) for known in (stated, names))
+    return rows, same_names(of_card, of_file, rows.where(0))
+
+
+def same_names(of_card: tuple[str, ...] | None, of_file: tuple[str, ...] | None, where: str) -> tuple[str, ...] | None:
+    """The names of labels, which a card and a file may both state. Raises CardError if they differ in their order."""
+    if of_card is not None and of_file is not None and of_card != of_file and sorted(of_card) == sorted(of_file):
+        raise CardError(
+            f"{where.split(', row')[0]} names its labels 0, 1, ... {listed(of_file)}, but its card {listed(of_card)}: "
+            "every label would be taken for another. Correct the card, or write the file anew."
+        )
+    return of_card or of_file
 
 
 def read_files(

@@ -29,13 +29,7 @@ def search_corpus(config: Any, entries: list[Entry]) -> tuple[list[str], dict[st
         ConfigError: evaluation.corpus is no pretraining run.
         DataError: a corpus has changed since its run.
     """
-    evaluation = config.evaluation
-    runs = list(_runs(evaluation.corpus or config.model.name))
-    if evaluation.corpus is not None and not runs:
-        raise ConfigError(
-            f"evaluation.corpus is {evaluation.corpus!r}, which is no run folder of a pretraining recipe: expected one "
-            "with a config.yaml that names its documents."
-        )
+    runs = check_corpus(config)
     if not runs:
         return [], {}
     say(f"Searching the training text of {', '.join(map(str, runs))} for the scored rows")
@@ -58,6 +52,18 @@ def search_corpus(config: Any, entries: list[Entry]) -> tuple[list[str], dict[st
             "clean_rows": (~contaminated).nonzero()[0].tolist(),
         }
     return [str(run) for run in runs], told
+
+
+def check_corpus(config: Any) -> list[Path]:
+    """The run folders to search. Raises ConfigError if evaluation.corpus is none."""
+    evaluation = config.evaluation
+    runs = list(_runs(evaluation.corpus or config.model.name))
+    if evaluation.corpus is not None and not runs:
+        raise ConfigError(
+            f"evaluation.corpus is {evaluation.corpus!r}, which is no run folder of a pretraining recipe: expected one "
+            "with a config.yaml that names its documents."
+        )
+    return runs
 
 
 def _texts(row: Row) -> list[str]:

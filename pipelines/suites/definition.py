@@ -16,6 +16,8 @@ from pipelines.suites.official import METRICS
 from pipelines.task_sections import FinetuningConfig
 
 FOLDER = Path(__file__).parent
+# What is of a run alone, not of a suite: it changes no figure.
+OF_RUNS = ("seed", "per_device_eval_batch_size", "max_tokens_per_batch")
 # What a suite cannot state: the best weights are what is scored, and seeds are those of the run.
 OWNED: dict[str, Any] = {"load_best_model_at_end": True, "save_total_limit": 1}
 
@@ -128,8 +130,13 @@ def load_suite(name: str) -> Suite:
     suite = typed(Suite, content, name)
     if not suite.tasks:
         raise ConfigError(f"{name} has no tasks.")
+    distinct: list[dict[str, Any]] = []
     for task_name, task in suite.tasks.items():
         _check(suite, task_name, task, name)
+        training = suite.training | task.training
+        if training not in distinct:  # parsing takes a while
+            distinct.append(training)
+            check_ranges(_Training(typed(FinetuningConfig, training, f"{name}: training of {task_name!r}")))
     return suite
 
 
@@ -177,7 +184,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
     where = f"{source}: task {name!r}"
-    fields = {one.name for one in dataclasses.fields(FinetuningConfig)} - {*OWNED, "seed"}
+    fields = {one.name for one in dataclasses.fields(FinetuningConfig)} - {*OWNED, *OF_RUNS}
     for key, found, known in (
         ("form", [task.form], FORMS),
         ("metrics", task.metrics, METRICS),
@@ -199,8 +206,6 @@ def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
         if split not in SPLITS:
             raise ConfigError(f"{where}: split_names has {split!r}. Splits: {', '.join(SPLITS)}.")
     _check_prompt(where, task)
-    training = typed(FinetuningConfig, {**suite.training, **task.training}, f"{where}: training")
-    check_ranges(_Training(training))
     for one in task.data:
         if "/" not in one.strip("/"):
             raise ConfigError(f"{where}: data has {one!r}; expected <card>/<config>, such as glue/rte.")

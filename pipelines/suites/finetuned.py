@@ -70,16 +70,16 @@ class FineTuning:
         diagnostics = self.diagnostics[entry.name]
         wants_model = self.config.evaluation.save_models or entry.name == self.config.evaluation.warm_start
         has_model = entry.seed_folder(seed).model.is_dir() or (entry.folder / "model").is_dir()
+        inside, config = entry.seed_folder(seed), self._config(entry, seed)
+        if (inside.path / "config.yaml").is_file():
+            refuse_other_config(config, inside.path / "config.yaml", finished=inside.finished)
         if all(one.is_done(seed) for one in (entry, *diagnostics)) and (has_model or not wants_model):
             return
         started = time.perf_counter()
-        inside, config = entry.seed_folder(seed), self._config(entry, seed)
         if self.state.is_main_process and inside.finished:
             say("It was finished without all predictions that are asked for now, and is trained anew")
             shutil.rmtree(inside.path)
         self.state.wait_for_everyone()
-        if (inside.path / "config.yaml").is_file():
-            refuse_other_config(config, inside.path / "config.yaml")
         data = entry.data.for_training()
         with self.state.main_process_first():
             entry.task.use_tokenizer(tokenizer_of(entry.task, config, data.train), config.model)

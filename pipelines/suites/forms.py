@@ -65,27 +65,34 @@ def _choice(row: Row, training: bool) -> Row:
 
 def _word_in_context(row: Row, training: bool) -> Row:
     """WiC: the word is marked in both sentences: *class*."""
-    marked = {
-        role: _mark(row[role], ((row[f"start{number}"], row[f"end{number}"], "*"),))
-        for role, number in (("text", 1), ("text_pair", 2))
-    }
+    marked = {}
+    for role, number in (("text", 1), ("text_pair", 2)):
+        start, end = row[f"start{number}"], row[f"end{number}"]
+        if not 0 <= start < end <= len(row[role]):
+            raise ValueError(f"start{number} {start} and end{number} {end} are no place in {row[role]!r}")
+        marked[role] = _mark(row[role], ((start, end, "*"),))
     return row | marked
 
 
 def _coreference(row: Row, training: bool) -> Row:
     """WSC: the text with *noun* and #pronoun# marked, as T5 marks the pronoun (Raffel et al. 2020, section 2.4)."""
-    starts = [word.start() for word in re.finditer(r"\S+", row["text"])]
+    words = list(re.finditer(r"\S+", row["text"]))
     places = []
     for number, sign in ((1, "*"), (2, "#")):
-        word = starts[row[f"span{number}_index"]]
-        start = max(word, row["text"].find(row[f"span{number}_text"], word))  # behind a quotation mark or bracket
-        places.append((start, start + len(row[f"span{number}_text"]), sign))
+        index, span = row[f"span{number}_index"], row[f"span{number}_text"]
+        if not 0 <= index < len(words):
+            raise ValueError(f"span{number}_index is {index}, the text has {len(words)} words")
+        begin = words[index].end() - len(re.sub(r"^\W+", "", words[index].group()))  # behind a quotation mark
+        start = begin if row["text"].startswith(span, begin) else words[index].start()
+        places.append((start, start + len(span), sign))
     return row | {"text": _mark(row["text"], tuple(places)), "text_pair": row["span1_text"]}
 
 
 def _several_answers(row: Row, training: bool) -> Row:
     """MultiRC: whether an answer to a question on a paragraph is right; answers of one question are scored together."""
     place = row["idx"]
+    if not isinstance(row["question"], str) or not isinstance(row["answer"], str):
+        raise ValueError("question and answer must be text")
     return row | {
         "text_pair": f"{row['question']} {row['answer']}",
         "group": str(place["paragraph"]),

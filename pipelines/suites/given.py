@@ -6,7 +6,7 @@ import numpy as np
 
 from pipelines.data.labelled import Row, Rows
 from pipelines.errors import ConfigError
-from pipelines.evaluation.likelihood import continuation_scores
+from pipelines.evaluation.likelihood import check_causal, continuation_scores
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.pretrained import saved_checkpoint
 from pipelines.run import say
@@ -136,6 +136,15 @@ class Decoder(_Given):
         self.model, self.tokenizer = load_decoder(config.model)
         self.model.to(state.device)
 
+    def order(self, entries: list[Entry]) -> list[Entry]:
+        """All entries, if each has a verbalizer for every label. Raises ConfigError if not."""
+        for entry in entries:
+            labels = len(entry.task.labels) if isinstance(entry.task, TextClassification) else 0
+            if labels and len(entry.spec.verbalizers) != labels:
+                found = len(entry.spec.verbalizers)
+                raise ConfigError(f"The task {entry.name} has {labels} labels, but {found} verbalizers in its suite.")
+        return entries
+
     def predict(self, entry: Entry, rows: Rows, seed: int) -> list[Prediction]:
         examples = self._examples(entry, seed)
         requests = [(examples + question(entry, row), candidates(entry, row)) for row in rows]
@@ -177,7 +186,12 @@ def load_decoder(model: Any) -> tuple[Any, Any]:
     if type(config) not in getattr(transformers, HEADS["causal"].mapping) or config.is_encoder_decoder:
         raise ConfigError(f"{model.name} is a {config.model_type}, no causal language model: likelihoods need one.")
     tokenizer = checkpoint.load("tokenizer", AutoTokenizer.from_pretrained)
-    return checkpoint.load("model", AutoModelForCausalLM.from_pretrained).eval(), tokenizer
+    loaded = checkpoint.load("model", AutoModelForCausalLM.from_pretrained).eval()
+    try:
+        check_causal(loaded)
+    except ConfigError as error:
+        raise ConfigError(f"model.name is {model.name}: {error}") from None
+    return loaded, tokenizer
 
 
 def question(entry: Entry, row: Row) -> str:

@@ -9,7 +9,17 @@ from pipelines.data.card_schema import CardConfig
 from pipelines.data.cards import DataCard, load_card
 from pipelines.data.columns import RoleColumns
 from pipelines.data.files import SourceFile, find_files
-from pipelines.data.labelled import FILE, NUMBER, LabelledData, Row, Rows, checked_rows, count_overlap, read_files
+from pipelines.data.labelled import (
+    FILE,
+    NUMBER,
+    LabelledData,
+    Row,
+    Rows,
+    checked_rows,
+    count_overlap,
+    read_files,
+    same_names,
+)
 from pipelines.data.sources import card_files
 from pipelines.errors import CardError, ConfigError, DataError
 from pipelines.suites.definition import SuiteTask
@@ -87,7 +97,7 @@ def read_task(
                 f"{len(rows):,}. The source has changed or a download is not whole; if the change is meant, correct "
                 "num_examples."
             )
-        names = names or stated.get("label")
+        names = same_names(names, stated.get("label"), rows.where(0))
         read[split] = _reshape(rows, spec.form, split == "train", is_hidden)
     if not read:
         raise Missing(f"no {' and no '.join([*splits, *hidden])} split")

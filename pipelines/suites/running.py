@@ -10,7 +10,7 @@ from pipelines.errors import ConfigError
 from pipelines.report import finish_run
 from pipelines.run import say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
-from pipelines.suites.contamination import search_corpus
+from pipelines.suites.contamination import check_corpus, search_corpus
 from pipelines.suites.definition import Suite, choose_tasks, load_suite
 from pipelines.suites.entries import Entry, read_entries
 from pipelines.suites.judging import judge
@@ -59,7 +59,8 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     with state.main_process_first():
         entries, skipped = read_entries(suite, tasks, config, folder.path)
     method = _method(config, suite, entries, state)
-    seeds = _seeds(config)
+    seeds, ordered = _seeds(config), method.order(entries)
+    check_corpus(config)
     if state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
         facts = {entry.name: _facts(suite, entry) for entry in entries}
@@ -69,7 +70,7 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     state.wait_for_everyone()
     corpora, contamination = search_corpus(config, entries) if state.is_main_process else ([], {})
     table = Table(suite, skipped, corpora, config.evaluation.method)
-    for entry in method.order(entries):
+    for entry in ordered:
         for number, seed in enumerate(seeds, start=1):
             if not entry.is_done(seed):
                 say(f"\n{suite.name}: {entry.name}, seed {seed} ({number} of {len(seeds)})")

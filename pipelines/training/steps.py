@@ -275,8 +275,9 @@ def train_model(
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
     patience = getattr(training, "early_stopping_patience", None)
     best = None if score_of is None else BestWeights(folder.checkpoints, score_of, patience, step)
-    if best is not None and best.is_exhausted:
-        arguments.max_steps = step  # the run was stopped after the evaluation that ended training
+    steps = plan.steps
+    if best is not None and best.is_exhausted:  # the run was stopped after the evaluation that ended training
+        arguments.max_steps = steps = step
 
     progress = ProgressBar()
     order = text.train.order(training.seed, plan.rows_per_step)
@@ -284,7 +285,7 @@ def train_model(
         trainer = ExactTrainer(
             model=model,
             args=arguments,
-            train_dataset=TrainingBlocks(text.train, order, plan.steps * plan.rows_per_step, plan.rows, rows),
+            train_dataset=TrainingBlocks(text.train, order, steps * plan.rows_per_step, plan.rows, rows),
             data_collator=collator,
             processing_class=text.tokenizer,
             objective=objective,
@@ -303,6 +304,8 @@ def train_model(
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         finally:
             progress.close()
+        done = trainer.state.global_step * plan.rows_per_step
+        trainer.blocks = TrainingBlocks(text.train, order, done, min(done, plan.rows), rows)  # fewer, if it ended early
         if trainer.stop_requested and trainer.state.global_step < plan.steps:
             raise Interrupted(
                 f"Stopped after step {trainer.state.global_step} of {plan.steps}; the checkpoint is "
