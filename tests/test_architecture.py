@@ -27,7 +27,8 @@ ALLOWED = {
     "evaluation": GROUND | {"data", "models", "training"},
     "tasks": GROUND | {"data", "models", "training", "metrics", "baselines", "evaluation"},
     "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing", "report"},
-    "suites": GROUND | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report"},
+    "suites": GROUND
+    | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report", "reporting"},
     "publishing": GROUND | {"reporting"},
     "reporting": set(),
     "report": GROUND | {"reporting"},

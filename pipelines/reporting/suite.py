@@ -57,3 +57,15 @@ def suite_table(suite: dict[str, Any]) -> dict[str, Any]:
         rows.append((name, f"{what}; {row['rows']:,} rows", cells, row["note"]))
     words = next((row["contamination"]["gram_words"] for row in tasks.values() if row["contamination"]), None)
     return {"columns": columns, "rows": rows, "references": suite["published"], "gram_words": words}
+
+
+def suite_markdown(suite: dict[str, Any]) -> str:
+    """The table in Markdown, to be quoted."""
+    table = suite_table(suite)
+    lines = [["task", "metric, rows", *table["columns"]]]
+    lines += [[name, what, *cells] for name, what, cells, _ in table["rows"]]
+    if suite["average"] is not None:
+        label = "average" if not suite["average_misses"] else f"average, partial: {suite['average_of']} tasks"
+        lines.append([label, "", number(suite["average"], 4), *[""] * (len(table["columns"]) - 1)])
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

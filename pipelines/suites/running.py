@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.report import finish_run
+from pipelines.reporting.suite import suite_markdown
 from pipelines.run import say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
 from pipelines.suites.contamination import check_corpus, search_corpus
@@ -174,5 +175,6 @@ def _finish(folder: RunFolder, config: Any, suite: Suite, entries: list[Entry], 
     if config.evaluation.submission:
         seeds = {name: row.best_seed for name, row in table.rows.items()}
         write_submission(folder.path / "submission.zip", suite, entries, seeds, config.training.seed)
+    folder.write_text("suite.md", suite_markdown(table.as_dict()))
     say("\n" + table.as_text())
     finish_run(folder, table.metrics())
