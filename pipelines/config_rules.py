@@ -155,6 +155,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "data.max_train_rows": (1, None),
     "evaluation.max_rows": (1, None),
     "evaluation.seeds": (1, None),
+    "evaluation.workers": (1, None),
+    "evaluation.num_fewshot": (0, None),
     "evaluation.folds": (2, None),
     "evaluation.resamples": (10, None),
     "lora.r": (1, None),

@@ -46,8 +46,13 @@ def run_recipe(
 
     0 done; 2 a mistake the user can mend, told in one message; 1 a defect, with its traceback; 130 interrupted.
     """
+    return run_recipe_with(lambda: main(parse_config(config_class, recipe, argv, positional)))
+
+
+def run_recipe_with(work: Callable[[], None]) -> int:
+    """Does the work of a recipe, or of a part of one, and returns its exit code as `run_recipe` does."""
     try:
-        main(parse_config(config_class, recipe, argv, positional))
+        work()
     except PlumblineError as error:
         say(f"{type(error).__name__}: {error}")
         return 2
@@ -89,7 +94,13 @@ def _interrupt(number: int, frame: Any) -> None:
 
 def _follow_launcher() -> None:
     """Passes a SIGTERM on that ends `accelerate launch`: it leaves a single child running (Linux only)."""
-    if launched_by_accelerate() and "WORLD_SIZE" not in os.environ and sys.platform == "linux":
+    if launched_by_accelerate() and "WORLD_SIZE" not in os.environ:
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """This process gets a SIGTERM when its parent ends (Linux only)."""
+    if sys.platform == "linux":
         import ctypes
 
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG, prctl(2)

@@ -70,6 +70,8 @@ class SuiteEvaluationConfig:
     """Split that is scored. Test splits with hidden labels cannot be."""
     seeds: int = 3
     """Runs of each task, with seeds training.seed, training.seed + 1, ...: median, best and spread."""
+    workers: int = 1
+    """Processes that share tasks and seeds, each with its share of the CPU threads, or a GPU. For method finetune."""
     warm_start: str | None = None
     """Start RTE, MRPC, STS-B and CB from a model tuned on MNLI: its name; for GLUE also mnli, that of this very run."""
     num_fewshot: int = 0

@@ -37,12 +37,13 @@ from pipelines.evaluation.likelihood import continuation_scores
 from pipelines.run import run_recipe
 from pipelines.run_folder import RunFolder
 from pipelines.suite_sections import SuiteTrainingConfig
-from pipelines.suites import finetuned, submission
+from pipelines.suites import finetuned, running, submission
 from pipelines.suites.definition import load_suite, suite_names, training_of
 from pipelines.suites.forms import FORMS
 from pipelines.suites.given import load_decoder
 from pipelines.suites.official import SuiteClassification
 from pipelines.suites.reading import TaskData, read_task
+from pipelines.suites.workers import claimed
 from pipelines.training.best import BestWeights
 from pipelines.training.trainer import ExactTrainer
 
@@ -1394,3 +1395,45 @@ def test_two_processes_score_as_one(data: dict[str, Path], tmp_path: Path) -> No
         name: row["score"] for name, row in two.tasks.items()
     }
     assert read_zip(one.path / "submission.zip") == read_zip(two.path / "submission.zip")
+
+
+@pytest.mark.processes
+def test_workers_share_the_seeds(data: dict[str, Path], tmp_path: Path) -> None:
+    """Two workers end with the table of one, and run each seed once."""
+    runs = [one_task(tmp_path / name, data["glue"], "rte", "--evaluation.seeds", "3") for name in ("one", "two")]
+    one = evaluate(runs[0])
+    command = [sys.executable, RECIPE, *runs[1], "--evaluation.workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = Done(tmp_path / "two", "", "")
+    assert two.tasks == one.tasks
+    seeds = [f"GLUE: rte, seed {seed} " for seed in (42, 43, 44)]
+    logs = [done.stderr, (two.path / "worker-1.log").read_text()]
+    assert [sum(seed in log for log in logs) for seed in seeds] == [1, 1, 1]
+
+
+def test_a_helper_does_what_nobody_is_at(data: dict[str, Path], tmp_path: Path, monkeypatch, fits) -> None:
+    """A seed that another worker has is passed over, and made up for when that one is gone."""
+    arguments = one_task(tmp_path / "run", data["glue"], "rte", "--evaluation.seeds", "3", "--evaluation.workers", "2")
+    entry = SimpleNamespace(folder=tmp_path / "run" / "tasks" / "rte")
+
+    @contextlib.contextmanager
+    def helper_that_fails(work: Any, config: Any, recipe: str, folder: Path) -> Iterator[None]:
+        with claimed(entry, 42) as mine:
+            assert mine
+            with claimed(entry, 42) as again:
+                assert not again
+            work(config, recipe)
+            assert [Path(one).name for one in fits] == ["seed-43", "seed-44"]
+            yield  # 42 is still not free
+
+    monkeypatch.setattr(running, "helpers", helper_that_fails)
+    done = evaluate(arguments)
+    assert [Path(one).name for one in fits] == ["seed-43", "seed-44", "seed-42"]
+    assert list(done.tasks["rte"]["scores"]) == ["42", "43", "44"]
+
+
+def test_workers_are_for_training(data: dict[str, Path], tmp_path: Path, capsys) -> None:
+    arguments = one_task(tmp_path / "run", data["glue"], "rte", "--evaluation.workers", "2")
+    code, told = exit_code([*arguments, "--evaluation.method", "saved"], capsys)
+    assert code == 2 and "evaluation.workers is for --evaluation.method finetune" in told

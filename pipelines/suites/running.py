@@ -3,6 +3,9 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.environment import environment
@@ -17,6 +20,7 @@ from pipelines.suites.entries import Entry, read_entries
 from pipelines.suites.judging import judge
 from pipelines.suites.submission import write_submission
 from pipelines.suites.table import Table
+from pipelines.suites.workers import claimed, helpers, share_of_machine
 from pipelines.training.steps import start_processes
 
 if TYPE_CHECKING:
@@ -51,42 +55,85 @@ def evaluate_suite(config: Any, recipe: str) -> None:
         Interrupted: stopped by SIGTERM or Ctrl-C; the same command goes on where it stopped.
     """
     suite = load_suite(config.evaluation.suite)
-    tasks = choose_tasks(suite, config.evaluation.tasks)
     _check(config, suite)
     folder = find_run_folder(config, recipe)
     if report_if_finished(folder, config):
         return
-    state = start_processes(config.run, config.training)
-    with state.main_process_first():
-        entries, skipped = read_entries(suite, tasks, config, folder.path)
-    method = _method(config, suite, entries, state)
-    seeds, ordered = _seeds(config), method.order(entries)
+    run = _start(config, suite, folder)
     check_corpus(config)
-    if state.is_main_process:
+    if run.state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
-        facts = {entry.name: _facts(suite, entry) for entry in entries}
+        facts = {entry.name: _facts(suite, entry) for entry in run.entries}
         known = _known_facts(folder, facts)
-        receipts = {entry.name: entry.data.receipt for entry in entries}
+        receipts = {entry.name: entry.data.receipt for entry in run.entries}
         write_run_files(folder, config, environment=environment(known | facts), receipts=receipts)
-    state.wait_for_everyone()
-    corpora, contamination = search_corpus(config, entries) if state.is_main_process else ([], {})
-    table = Table(suite, skipped, corpora, config.evaluation.method)
-    for entry in ordered:
-        for number, seed in enumerate(seeds, start=1):
-            if not entry.is_done(seed):
-                say(f"\n{suite.name}: {entry.name}, seed {seed} ({number} of {len(seeds)})")
-            method.run(entry, seed)
-        if state.is_main_process:
-            for one in [entry, *(other for other in entries if other.spec.model_of == entry.name)]:
-                if one.split is not None and one.name not in table.rows and all(map(one.is_done, seeds)):
-                    row = judge(one, seeds, config.evaluation, config.training.seed, contamination.get(one.name))
-                    table.add(one.name, row)
-                    folder.write_json("suite.json", table.as_dict())
-            if entry.name in table.rows:
-                method.keep_best(entry, table.rows[entry.name].best_seed)
-        state.wait_for_everyone()
-    if state.is_main_process:
-        _finish(folder, config, suite, entries, table, method)
+    run.state.wait_for_everyone()
+    corpora, contamination = search_corpus(config, run.entries) if run.state.is_main_process else ([], {})
+    table = Table(suite, run.skipped, corpora, config.evaluation.method)
+
+    def judge_done(entry: Entry) -> None:
+        """Adds the rows of a task whose seeds are all done, and of its diagnostic sets."""
+        for one in [entry, *(other for other in run.entries if other.spec.model_of == entry.name)]:
+            if one.split is not None and one.name not in table.rows and all(map(one.is_done, run.seeds)):
+                row = judge(one, run.seeds, config.evaluation, config.training.seed, contamination.get(one.name))
+                table.add(one.name, row)
+                folder.write_json("suite.json", table.as_dict())
+                if one is entry:
+                    run.method.keep_best(entry, row.best_seed)
+
+    first = [entry for entry in run.ordered if entry.name == config.evaluation.warm_start]  # what others start from
+    for entries, beside in ((first, False), (run.ordered, True), (run.ordered, False)):
+        # The second time alone, for seeds that a helper was at, and did not finish if it failed.
+        with helpers(_help, config, recipe, folder.path) if beside else nullcontext():
+            for entry in _work(run, entries):
+                if run.state.is_main_process:
+                    judge_done(entry)
+                run.state.wait_for_everyone()
+    if run.state.is_main_process:
+        _finish(folder, config, suite, run.entries, table, run.method)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a process of a run knows: tasks with their rows, in the order of work, and how they are predicted."""
+
+    suite: Suite
+    state: "PartialState"
+    entries: list[Entry]
+    skipped: dict[str, str]
+    method: Method
+    ordered: list[Entry]
+    seeds: list[int]
+
+
+def _start(config: Any, suite: Suite, folder: RunFolder) -> _Run:
+    config = share_of_machine(config)
+    state = start_processes(config.run, config.training)
+    if state.num_processes > 1 and config.evaluation.workers > 1:
+        raise ConfigError("evaluation.workers is for a run of one process: leave it out, or the launcher's processes.")
+    with state.main_process_first():
+        entries, skipped = read_entries(suite, choose_tasks(suite, config.evaluation.tasks), config, folder.path)
+    method = _method(config, suite, entries, state)
+    return _Run(suite, state, entries, skipped, method, method.order(entries), _seeds(config))
+
+
+def _work(run: _Run, entries: list[Entry]) -> Iterator[Entry]:
+    """Runs the seeds of tasks that no other worker is at, and yields each task behind its own."""
+    for entry in entries:
+        for number, seed in enumerate(run.seeds, start=1):
+            with claimed(entry, seed) if run.state.num_processes == 1 else nullcontext(True) as is_mine:
+                if is_mine:
+                    if not entry.is_done(seed):
+                        say(f"\n{run.suite.name}: {entry.name}, seed {seed} ({number} of {len(run.seeds)})")
+                    run.method.run(entry, seed)
+        yield entry
+
+
+def _help(config: Any, recipe: str) -> None:
+    """What a helper does: the seeds that no other worker is at."""
+    run = _start(config, load_suite(config.evaluation.suite), find_run_folder(config, recipe))
+    for _ in _work(run, run.ordered):
+        pass
 
 
 def _facts(suite: Suite, entry: Entry) -> dict[str, str]:
@@ -128,6 +175,7 @@ def _check(config: Any, suite: Suite) -> None:
     for key, value, belongs in (
         ("evaluation.warm_start", evaluation.warm_start, "finetune"),
         ("evaluation.save_models", evaluation.save_models, "finetune"),
+        ("evaluation.workers", evaluation.workers > 1, "finetune"),
         ("lora.r", config.lora.r, "finetune"),
         ("tokenizer.vocab_size", config.tokenizer.vocab_size, "finetune"),
         ("evaluation.num_fewshot", evaluation.num_fewshot, "likelihood"),
