@@ -24,7 +24,7 @@ DEPENDENTS = (
     *((f"model.{source}", "model.decoder_name") for source in ("preset", "name", "config")),
     *((f"data.{source}", "data.config_name") for source in ("card", "name", "files")),
     *((f"data.{source}", "data.max_train_rows") for source in ("card", "name", "files")),
-    *(("evaluation.suite", key) for key in ("data.max_train_rows", "evaluation.seeds")),
+    *(("evaluation.suite", key) for key in ("data.max_train_rows", "evaluation.seeds", "evaluation.max_rows")),
 )
 
 
