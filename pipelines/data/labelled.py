@@ -154,7 +154,7 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
     names: tuple[str, ...] | None = tuple(config.label_names) if config.label_names else None
     for split in wanted:
         read[split], stated = _read(source, split, roles)
-        check_stated_rows(source, split, len(read[split]))
+        check_stated_rows(source.card, source.chosen, split, len(read[split]))
         names = names or stated
     for rows in read.values():
         for role in (role for role in rules.optional if role in read["train"].table.column_names):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipelines.data.builders import cache_root
-from pipelines.data.card_schema import DrawnSplit
+from pipelines.data.card_schema import CardConfig, DrawnSplit
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import TextColumn, check_string
 from pipelines.data.decontamination import EvaluationTexts, find_contaminated_documents, read_evaluation_texts
@@ -75,7 +75,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
         tables = {}
         for split, read in readers.items():
             tables[split], receipt[split] = _clean(split, read(), Path(scratch))
-            check_stated_rows(source, split, receipt[split]["rows_read"])
+            check_stated_rows(source.card, source.chosen, split, receipt[split]["rows_read"])
         receipt["validation_split"] = None
         if "validation" not in tables:
             tables = _draw(drawn, tables, receipt, Path(scratch))
@@ -158,13 +158,12 @@ def corpus_config(run_folder: Path) -> CorpusConfig | None:
         ) from None
 
 
-def check_stated_rows(source: Source, split: str, found: int) -> None:
-    """Raises CardError if the card states another number of rows for a split than were read."""
-    stated = {} if source.chosen is None else source.chosen.rows
-    if source.card is not None and stated.get(split, found) != found:
+def check_stated_rows(card: DataCard | None, chosen: CardConfig | None, split: str, found: int) -> None:
+    """Raises CardError if the card states another number of rows for a split of a config than were read."""
+    if card is not None and chosen is not None and chosen.rows.get(split, found) != found:
         raise CardError(
-            f"The card {source.card.path} states {stated[split]:,} rows for {split} (dataset_info), its files have "
-            f"{found:,}. The source has changed or a download is not whole; if the change is meant, correct "
+            f"The card {card.path} states {chosen.rows[split]:,} rows for {split} of {chosen.name} (dataset_info), its "
+            f"files have {found:,}. The source has changed or a download is not whole; if the change is meant, correct "
             "num_examples."
         )
 

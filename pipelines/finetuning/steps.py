@@ -201,6 +201,7 @@ def fit(
         objective=loss,
         evaluate_model=evaluator,
         score_of=evaluator.figure if training.load_best_model_at_end else None,
+        patience=training.early_stopping_patience,
     )
     metrics = trainer.evaluate()
     if trainer.best is not None and trainer.best.restore(model, trainer.state.global_step):

@@ -25,7 +25,7 @@ class Form:
     """A kind of row.
 
     Attributes:
-        reshape: (row, whether it is trained on) -> the row by the roles of the task.
+        reshape: (row, whether it is trained on) -> the row by the roles of the task; None: the card gives them all.
         metrics: that such rows can be scored by.
         columns: read by their own names, besides the card's roles and `idx`.
         needs: that rows without an answer have.
@@ -33,7 +33,7 @@ class Form:
         problem_type: of a classification.
     """
 
-    reshape: Callable[[Row, bool], Row]
+    reshape: Callable[[Row, bool], Row] | None = None
     columns: tuple[str, ...] = ()
     metrics: tuple[str, ...] = CLASSES
     answers: tuple[str, ...] = ("label",)
@@ -49,10 +49,6 @@ class Form:
             task = SuiteClassification(ClassificationConfig(problem_type=self.problem_type))  # type: ignore[arg-type]
         task.official = tuple(metrics)
         return task
-
-
-def _as_it_is(row: Row, training: bool) -> Row:
-    return row
 
 
 def _choice(row: Row, training: bool) -> Row:
@@ -130,8 +126,8 @@ def _mark(text: str, places: tuple[tuple[int, int, str], ...]) -> str:
 
 _SPANS = ("span1_index", "span1_text", "span2_index", "span2_text")
 FORMS: dict[str, Form] = {
-    "text": Form(_as_it_is),
-    "number": Form(_as_it_is, metrics=("pearson", "spearmanr"), problem_type="regression"),
+    "text": Form(),
+    "number": Form(metrics=("pearson", "spearmanr"), problem_type="regression"),
     "choice": Form(_choice, metrics=("accuracy",), is_choice=True),
     "word_in_context": Form(_word_in_context, ("word", "start1", "end1", "start2", "end2")),
     "coreference": Form(_coreference, _SPANS),

@@ -139,10 +139,12 @@ class Decoder(_Given):
     def order(self, entries: list[Entry]) -> list[Entry]:
         """All entries, if each has a verbalizer for every label. Raises ConfigError if not."""
         for entry in entries:
-            labels = len(entry.task.labels) if isinstance(entry.task, TextClassification) else 0
-            if labels and len(entry.spec.verbalizers) != labels:
-                found = len(entry.spec.verbalizers)
-                raise ConfigError(f"The task {entry.name} has {labels} labels, but {found} verbalizers in its suite.")
+            names = entry.task.labels.names if isinstance(entry.task, TextClassification) else ()
+            if names and len(entry.spec.verbalizers) != len(names):
+                raise ConfigError(
+                    f"The task {entry.name} has {len(names)} labels, but {len(entry.spec.verbalizers)} verbalizers in "
+                    f"its suite. State one for each label, in their order: {', '.join(names)}."
+                )
         return entries
 
     def predict(self, entry: Entry, rows: Rows, seed: int) -> list[Prediction]:

@@ -20,8 +20,9 @@ from pipelines.data.labelled import (
     read_files,
     same_names,
 )
+from pipelines.data.loading import check_stated_rows
 from pipelines.data.sources import card_files
-from pipelines.errors import CardError, ConfigError, DataError
+from pipelines.errors import ConfigError, DataError
 from pipelines.suites.definition import SuiteTask
 from pipelines.suites.forms import FORMS
 from pipelines.suites.official import HIDDEN
@@ -91,12 +92,8 @@ def read_task(
         roles = RoleColumns(mapping, card, needed, [one for one in ("idx",) if one not in needed])
         stated: dict[str, tuple[str, ...]] = {}
         rows = read_files(files[split], roles, stated)
-        if folder is None and chosen.rows.get(split, len(rows)) != len(rows):
-            raise CardError(
-                f"The card {card.path} states {chosen.rows[split]:,} rows for {split} of {chosen.name}, the Hub has "
-                f"{len(rows):,}. The source has changed or a download is not whole; if the change is meant, correct "
-                "num_examples."
-            )
+        if folder is None:
+            check_stated_rows(card, chosen, split, len(rows))
         names = same_names(names, stated.get("label"), rows.where(0))
         read[split] = _reshape(rows, spec.form, split == "train", is_hidden)
     if not read:
@@ -165,16 +162,17 @@ def _local(
     `names`, or by its own in a folder that is the config's own.
     """
     found: dict[str, list[SourceFile]] = {}
-    for place in places:
-        for split in (split for split in splits if split not in found):
-            for name in dict.fromkeys((names.get(split, split), *([split] if place in own else []))):
-                whole = root / place / f"{name}.parquet"
-                shards = sorted(whole.parent.glob(f"{name}-*.parquet")) or sorted(
-                    (root / place / name).glob("*.parquet")
-                )
-                paths = [whole] if whole.is_file() else shards
-                if paths and split not in found:
-                    found[split] = find_files([str(path) for path in paths], "data.dir")
+    for split in splits:
+        called = [(place, names.get(split, split)) for place in places]
+        called += [(place, split) for place in places if place in own]
+        there = (
+            sorted((root / place).glob(pattern))
+            for place, name in called
+            for pattern in (f"{name}.parquet", f"{name}-*.parquet", f"{name}/*.parquet")
+        )
+        paths = next(filter(None, there), None)
+        if paths:
+            found[split] = find_files([str(path) for path in paths], "data.dir")
     return found
 
 
@@ -183,12 +181,15 @@ def _reshape(rows: Rows, form_name: str, training: bool, is_hidden: bool) -> Row
     import pyarrow as pa
 
     form = FORMS[form_name]
+    reshape = form.reshape
+    if reshape is None:  # the columns have their roles, and no label was read where it is hidden
+        return rows
 
     def reshaped() -> Iterator[Row]:
         for index, row in enumerate(rows):
             blank = dict.fromkeys(form.answers) if is_hidden else {}
             try:
-                changed = form.reshape(blank | row, training)
+                changed = reshape(blank | row, training)
             except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
                 raise DataError(
                     f"{rows.where(index)}: not a row of the form {form_name!r}: {type(error).__name__} {error}."
@@ -197,8 +198,6 @@ def _reshape(rows: Rows, form_name: str, training: bool, is_hidden: bool) -> Row
                 changed = {name: value for name, value in changed.items() if name != "label"}
             yield {name: value for name, value in changed.items() if name not in (FILE, NUMBER)}
 
-    if form_name in ("text", "number") and not is_hidden:
-        return rows
     places = rows.table.select([FILE, NUMBER])
     table = pa.Table.from_pylist(list(reshaped()))
     for name in (FILE, NUMBER):

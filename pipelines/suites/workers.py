@@ -4,7 +4,7 @@ import fcntl
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from pipelines.run import end_with_parent, run_recipe_with
 from pipelines.suites.entries import Entry
 from pipelines.training.hardware import cpu_threads
+
+Work = Callable[[Any, str], None]  # (config, recipe) -> what a helper does
 
 
 def share_of_machine(config: Any) -> Any:
@@ -40,11 +42,11 @@ def claimed(entry: Entry, seed: int) -> Iterator[bool]:
 
 
 @contextmanager
-def helpers(work: Any, config: Any, recipe: str, folder: Path) -> Iterator[None]:
+def helpers(work: Work, config: Any, recipe: str, folder: Path) -> Iterator[None]:
     """Other workers beside this process, evaluation.workers in all. Inside they work; at the end they are waited for.
 
     Args:
-        work: (config, recipe) -> what a helper does; a function of a module.
+        work: a function of a module: each helper imports it.
         config, recipe: of the run.
         folder: of the run, where each writes what it says to worker-<number>.log.
     """
@@ -67,7 +69,7 @@ def helpers(work: Any, config: Any, recipe: str, folder: Path) -> Iterator[None]
             one.join()
 
 
-def _help(work: Any, config: Any, recipe: str, folder: str, number: int) -> None:
+def _help(work: Work, config: Any, recipe: str, folder: str, number: int) -> None:
     end_with_parent()
     if "CUDA_VISIBLE_DEVICES" not in os.environ:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(number)  # a GPU for each worker; the first has number 0

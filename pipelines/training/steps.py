@@ -251,12 +251,14 @@ def train_model(
     evaluate_model: Callable[["PreTrainedModel"], dict[str, float]],
     rows: "Rows | None" = None,
     score_of: Callable[[Mapping[str, float]], float] | None = None,
+    patience: int | None = None,
 ) -> "ExactTrainer":
     """Trains from a checkpoint of the run folder, or from the start.
 
     Args beyond those of ExactTrainer:
         rows: says what a block is to the objective.
         score_of: of an evaluation's metrics, to keep the best weights by; None: the last are kept.
+        patience: evaluations in a row that are no better before training stops; None: it does not.
 
     Raises:
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
@@ -273,7 +275,6 @@ def train_model(
     evaluated = any(event["step"] == step and "eval_loss" in event for event in folder.metrics_log())
     due = plan.eval_steps is not None and 0 < step < plan.steps and step % plan.eval_steps == 0
     arguments.eval_on_start = due and not evaluated  # the run was stopped between checkpoint and evaluation
-    patience = getattr(training, "early_stopping_patience", None)
     best = None if score_of is None else BestWeights(folder.checkpoints, score_of, patience, step)
     steps = plan.steps
     if best is not None and best.is_exhausted:  # the run was stopped after the evaluation that ended training
