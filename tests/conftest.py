@@ -1,8 +1,10 @@
 """Tests run offline, in caches of their own, with documents made here."""
 
+import atexit
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,12 @@ RECIPES = REPOSITORY / "recipes"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"  # two test processes share two cores
+# `evaluate` copies metric modules here, and reads the place when it is imported. One for the whole process, since the
+# package of the copies is bound to the first place that it is imported from.
+_METRICS = tempfile.mkdtemp(prefix="plumbline-metrics-")
+atexit.register(shutil.rmtree, _METRICS, ignore_errors=True)
+for _name in ("HF_METRICS_CACHE", "HF_MODULES_CACHE"):
+    os.environ[_name] = _METRICS
 sys.path.insert(0, str(RECIPES))
 
 
@@ -22,17 +30,6 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> None:
     root = tmp_path_factory.mktemp("caches")
     for name in ("PLUMBLINE_CACHE", "HF_HOME", "HF_DATASETS_CACHE"):
         os.environ[name] = str(root / name.lower())
-
-
-@pytest.fixture(scope="module")
-def metric_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """evaluate reads HF_HOME when it is imported, which is before the caches of the session are set."""
-    import evaluate
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HF_METRICS_CACHE", "HF_MODULES_CACHE"):
-            patch.setattr(evaluate.config, name, tmp_path_factory.mktemp("metrics"))
-        yield
 
 
 SUBJECTS = ("The array", "A tensor", "Each row", "The function", "This class", "An optional axis")

@@ -48,9 +48,6 @@ INPUTS = 1_000
 THROUGH_EVALUATE = range(0, INPUTS, 40)  # of the inputs, those that go through the module too
 
 
-pytestmark = pytest.mark.usefixtures("metric_caches")
-
-
 def pair(predictions: Any, references: Any, **settings: Any) -> dict[str, Any]:
     return {"predictions": predictions, "references": references, **settings}
 

@@ -35,9 +35,6 @@ from pipelines.metrics.squad_v2.squad_v2 import exact_and_f1, squad_v2
 from pipelines.metrics.super_glue.super_glue import super_glue_figures
 from pipelines.metrics.text import answer_tokens, character_tokens
 
-pytestmark = pytest.mark.usefixtures("metric_caches")
-
-
 # ---------------------------------------------------------------- by evaluate and by hand
 
 CLASSES = {"predictions": [0, 2, 1, 0, 0, 1], "references": [0, 1, 2, 0, 1, 1]}
