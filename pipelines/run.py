@@ -112,14 +112,18 @@ def launched_by_accelerate() -> bool:
     return "ACCELERATE_MIXED_PRECISION" in os.environ
 
 
-def command_line() -> str:
-    """The command that goes on with this run: as the user typed it, without what would start it anew."""
+def command_line(*without: str) -> str:
+    """The command that goes on with this run: as the user typed it, without what would start it anew.
+
+    Args:
+        without: further flags that are left out.
+    """
     arguments = list(sys.argv)
-    for place, argument in enumerate(arguments):
-        if argument == "--run.overwrite":
+    for flag in ("--run.overwrite", *without):
+        if flag in arguments:
+            place = arguments.index(flag)
             del arguments[place : place + 2]
-            break
-    arguments = [argument for argument in arguments if not argument.startswith("--run.overwrite=")]
+        arguments = [argument for argument in arguments if not argument.startswith(f"{flag}=")]
     if launched_by_accelerate():
         return f"accelerate launch {shlex.join(arguments)}  (with the same options of accelerate launch)"
     launcher = "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "python"

@@ -21,6 +21,8 @@ from pipelines.run import Interrupted, is_first_process, say
 # The batch is compared as a whole (rows per step), by take_run_folder; so may most of `evaluation`.
 RESUMABLE_KEYS = {
     "run.threads",
+    "run.measure_energy",
+    "run.country_iso_code",
     "training.max_steps",
     "training.num_train_epochs",
     "training.per_device_train_batch_size",
@@ -50,10 +52,11 @@ RESULTS = (
 
 
 class RunFolder:
-    """A run folder that this process holds the lock of."""
+    """A run folder that this process holds the lock of; `recipe` is the name of the script that writes it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, recipe: str | None = None) -> None:
         self.path = path
+        self.recipe = recipe
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
         self._lock: int | None = None
@@ -177,7 +180,7 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         what = "is a file" if not existing.is_dir() else "cannot be written to"
         raise ConfigError(f"The run folder {path} cannot be made: {existing} {what}. Name another with --run.dir.")
-    folder = RunFolder(path)
+    folder = RunFolder(path, Path(recipe).stem)
     if not path.exists() or all(entry.name == ".lock" for entry in path.iterdir()):
         return folder
     saved = path / "config.yaml"
@@ -187,6 +190,26 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
         )
     if not config.run.overwrite:
         refuse_other_config(config, saved)
+    return folder
+
+
+def finished_run_folder(path: str | None) -> RunFolder:
+    """The folder of a finished run.
+
+    Raises:
+        ConfigError: it is none.
+        CheckpointError: the run is not finished.
+    """
+    if path is None:
+        raise ConfigError("No run: give its folder as the first argument, such as runs/pretrain_clm/default.")
+    folder = RunFolder(Path(path).expanduser())
+    if not (folder.path / "config.yaml").is_file():
+        what = "holds no config.yaml" if folder.path.is_dir() else "is no folder"
+        raise ConfigError(f"{folder.path} {what}: it is no run folder. Give the one that the recipe named.")
+    if not folder.finished:
+        raise CheckpointError(
+            f"The run in {folder.path} is not finished: it has no metrics.json. Run its command again, and it goes on."
+        )
     return folder
 
 
@@ -345,7 +368,8 @@ def write_run_files(folder: RunFolder, config: Any, **files: dict[str, Any]) -> 
         (folder.path / "metrics.json").unlink(missing_ok=True)
         folder.write_text("config.yaml", config_to_yaml(config))
         for name, content in files.items():
-            folder.write_json(f"{name}.json", content)
+            of_recipe = {"recipe": folder.recipe} if name == "environment" else {}
+            folder.write_json(f"{name}.json", of_recipe | content)
     except OSError as error:
         raise ConfigError(
             f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."

@@ -29,6 +29,10 @@ class RunConfig:
     """Delete the run folder first and start anew."""
     threads: int | None = None
     """CPU threads of each process. Default: the machine's cores shared among its processes."""
+    measure_energy: bool = False
+    """Measure the energy of training with codecarbon (extra energy)."""
+    country_iso_code: str | None = None
+    """Country whose electricity mix turns energy into CO2, three letters such as FRA. Default: energy alone."""
 
 
 @dataclass
@@ -200,6 +204,10 @@ class TrainingConfig:
     """Trackers: tensorboard, trackio, wandb, mlflow."""
     run_name: str | None = None
     """Name of the run in the trackers."""
+    push_to_hub: bool = False
+    """Push the model to the Hub when the run is done: to hub_model_id, or a repository named like the run folder."""
+    hub_model_id: str | None = None
+    """Another name of publish.repo_id."""
     dataloader_num_workers: int = 0
     """Worker processes that read data."""
     extra: dict[str, Any] = field(default_factory=dict)

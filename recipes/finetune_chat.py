@@ -7,6 +7,7 @@ accelerate launch recipes/finetune_chat.py --data.files.train train.jsonl \
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
 from pipelines.task_sections import (
@@ -28,6 +29,7 @@ class Config:
     task: ChatConfig = field(default_factory=ChatConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:

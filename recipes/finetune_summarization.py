@@ -7,6 +7,7 @@ accelerate launch recipes/finetune_summarization.py --data.files.train train.jso
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import RunConfig, Seq2SeqModelConfig, TokenizerConfig
 from pipelines.task_sections import (
@@ -28,6 +29,7 @@ class Config:
     task: SummarizationConfig = field(default_factory=SummarizationConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:

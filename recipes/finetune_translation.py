@@ -6,6 +6,7 @@ accelerate launch recipes/finetune_translation.py --data.files.train pairs.tsv
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import RunConfig, Seq2SeqModelConfig, TokenizerConfig
 from pipelines.task_sections import (
@@ -27,6 +28,7 @@ class Config:
     task: TranslationConfig = field(default_factory=TranslationConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pipelines.run import launch
 from pipelines.task_sections import GenerationConfig, SavedModelConfig
 
+POSITIONAL = "model.name"
+
 
 @dataclass
 class Config:
@@ -29,4 +31,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, Config, __file__, positional="model.name")
+    launch(main, Config, __file__, positional=POSITIONAL)

@@ -6,6 +6,7 @@ accelerate launch recipes/pretrain_clm.py --data.files.train my.txt --training.m
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import (
     DataConfig,
@@ -27,6 +28,7 @@ class Config:
     old_domain: OldDomainConfig = field(default_factory=OldDomainConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: LanguageModelEvaluationConfig = field(default_factory=LanguageModelEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
@@ -39,17 +41,17 @@ def main(config: Config) -> None:
     from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
     from pipelines.models.attention_check import check_attention
     from pipelines.models.build import build_model
-    from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import CausalLanguageModeling
     from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
@@ -102,8 +104,7 @@ def main(config: Config) -> None:
         trainer.model, text.tokenizer, text.validation, config.evaluation, config.training.seed, ngram
     )
     folder.write_json("samples.json", samples)
-    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence)
-    finish_run(folder, metrics)
+    finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

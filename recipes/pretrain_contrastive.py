@@ -5,8 +5,9 @@ accelerate launch recipes/pretrain_contrastive.py --config recipes/configs/pretr
     --model.name runs/pretrain_mlm/default --evaluation.sts_files sts-dev.tsv
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import (
     ContrastiveConfig,
@@ -28,6 +29,7 @@ class Config:
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: SentenceSimilarityEvaluationConfig = field(default_factory=SentenceSimilarityEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
@@ -38,17 +40,18 @@ def main(config: Config) -> None:
     from pipelines.evaluation.sentence_similarity import SentenceSimilarity
     from pipelines.models.build import build_model
     from pipelines.models.pooling import Pooling, check_sentence_encoder
-    from pipelines.publishing.sentence_encoder_card import write_pooling, write_sentence_encoder_card
-    from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.publishing.sentence_encoder_card import write_pooling
+    from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.contrastive import Contrastive, check_step
     from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     check_step(config.training, state.num_processes)
@@ -96,8 +99,7 @@ def main(config: Config) -> None:
     metrics |= scorer.baselines(start, corpus.splits["train"])
     folder.write_json("samples.json", scorer.samples(start))
     write_pooling(folder.model, pooling.mode, model.config.hidden_size, block_size)
-    write_sentence_encoder_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, asdict(contrastive))
-    finish_run(folder, metrics)
+    finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ accelerate launch recipes/pretrain_mlm.py --data.files.train my.txt --model.pres
 
 from dataclasses import dataclass, field, replace
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import (
     DataConfig,
@@ -29,6 +30,7 @@ class Config:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: MaskedLanguageModelEvaluationConfig = field(default_factory=MaskedLanguageModelEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
@@ -42,17 +44,17 @@ def main(config: Config) -> None:
     from pipelines.evaluation import masked_language_modeling as evaluation
     from pipelines.models.attention_check import check_encoder
     from pipelines.models.build import build_model
-    from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import MaskedLanguageModeling
     from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     block_size, words = config.data.block_size, config.masking.whole_word_mask
@@ -103,8 +105,7 @@ def main(config: Config) -> None:
     baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)
     metrics |= scorer.pseudo_perplexity(trainer.model) | baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, neighbours))
-    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, kind="masked")
-    finish_run(folder, metrics)
+    finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

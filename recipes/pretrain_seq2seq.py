@@ -8,6 +8,7 @@ accelerate launch recipes/pretrain_seq2seq.py --model.name ENCODER_FOLDER --mode
 
 from dataclasses import dataclass, field, replace
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import (
     DenoisingConfig,
@@ -31,6 +32,7 @@ class Config:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: DenoisingEvaluationConfig = field(default_factory=DenoisingEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
@@ -41,17 +43,17 @@ def main(config: Config) -> None:
     from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.evaluation.denoising import FixedDamage
     from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
-    from pipelines.publishing.model_card import write_model_card
-    from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import SequenceToSequence
     from pipelines.training.saving import save_model
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     block_size, special = config.data.block_size, special_tokens(config.denoising, config.data.block_size)
@@ -100,8 +102,7 @@ def main(config: Config) -> None:
     baseline, ngram = scorer.baselines(trainer.blocks, plan.vocab_size)
     metrics |= baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, ngram))
-    write_model_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, kind="seq2seq")
-    finish_run(folder, metrics)
+    finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

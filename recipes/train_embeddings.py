@@ -6,6 +6,7 @@ python recipes/train_embeddings.py --data.files.train my.txt --embeddings.method
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import CorpusConfig, EmbeddingsConfig, RunConfig, WordVectorEvaluationConfig
 
@@ -16,6 +17,7 @@ class Config:
     data: CorpusConfig = field(default_factory=CorpusConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     evaluation: WordVectorEvaluationConfig = field(default_factory=WordVectorEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
@@ -23,14 +25,14 @@ def main(config: Config) -> None:
     from pipelines.data.words import read_words
     from pipelines.evaluation.word_sets import read_sets
     from pipelines.evaluation.word_vectors import evaluate_vectors
-    from pipelines.publishing.vectors_card import write_vectors_card
-    from pipelines.report import finish_run
-    from pipelines.run_folder import find_run_folder, report_if_finished, without_checkpoints
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.run_folder import find_run_folder, without_checkpoints
     from pipelines.training import embeddings
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     with without_checkpoints(folder):
         embeddings.check_embeddings(config.embeddings)
@@ -49,9 +51,7 @@ def main(config: Config) -> None:
         metrics = scores | metrics
         folder.write_json("evaluation.json", details)
         folder.write_json("neighbours.json", neighbours)
-        example = text.words[len(text.words) // 100]
-        write_vectors_card(folder.model, plan.as_dict(), metrics, corpus.name, corpus.licence, example)
-        finish_run(folder, metrics)
+        finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

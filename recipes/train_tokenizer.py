@@ -6,6 +6,7 @@ python recipes/train_tokenizer.py --data.files.train my.txt --tokenizer.type uni
 
 from dataclasses import dataclass, field
 
+from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
 from pipelines.sections import CorpusConfig, RunConfig, TokenizerEvaluationConfig, TokenizerTrainingConfig
 
@@ -16,19 +17,22 @@ class Config:
     data: CorpusConfig = field(default_factory=CorpusConfig)
     tokenizer: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
     evaluation: TokenizerEvaluationConfig = field(default_factory=TokenizerEvaluationConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 def main(config: Config) -> None:
     from pipelines.data.loading import load_corpus
     from pipelines.evaluation.tokenizer_quality import compare, cut_examples, evaluate_tokenizer
-    from pipelines.publishing.tokenizer_card import write_tokenizer_card
-    from pipelines.report import finish_run
+    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.run import is_first_process
-    from pipelines.run_folder import find_run_folder, report_if_finished, without_checkpoints
+    from pipelines.run_folder import find_run_folder, without_checkpoints
     from pipelines.training import tokenizers
 
     folder = find_run_folder(config, __file__)
-    if report_if_finished(folder, config) or not is_first_process():
+    if publish_if_finished(folder, config):
+        return
+    check_publishing(folder, config)
+    if not is_first_process():
         return
 
     with without_checkpoints(folder):
@@ -46,8 +50,7 @@ def main(config: Config) -> None:
         examples = {"unknown_characters": unknown, "segmentations": cut_examples(corpus, tokenizer)}
         folder.write_json("receipt.json", corpus.receipt | receipt | {"training": training})
         folder.write_json("examples.json", examples)
-        write_tokenizer_card(folder.model, plan, metrics, examples, corpus.name, corpus.licence)
-        finish_run(folder, metrics)
+        finish_and_publish(folder, metrics, config)
 
 
 if __name__ == "__main__":

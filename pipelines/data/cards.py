@@ -50,6 +50,7 @@ class DataCard:
     path: Path  # of its README.md
     pretty_name: str
     license: str
+    license_name: str | None  # of a licence without an id
     language: tuple[str, ...]
     task_categories: tuple[str, ...]
     configs: dict[str, CardConfig]
@@ -103,6 +104,7 @@ def load_card(name_or_path: str) -> DataCard:
         path=path,
         pretty_name=as_string(path, front["pretty_name"], "pretty_name"),
         license=licence,
+        license_name=front.get("license_name"),
         language=as_strings(path, front["language"], "language"),
         task_categories=as_strings(path, front["task_categories"], "task_categories"),
         configs=configs,

@@ -177,7 +177,7 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
         receipt[split]["rows_kept"] = len(rows)
         _check_totals(split, receipt[split])
     count_overlap(read, rules, receipt)
-    receipt["files"] = source.shown
+    receipt["source"], receipt["files"] = source.record, source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt
     return LabelledData(source.name, read["train"], read["validation"], read.get("test"), receipt, source.card)

@@ -95,17 +95,23 @@ def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
 
 
 def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
-    """The training documents of a pretraining run, read again from its source, in batches.
+    """The training documents of a pretraining run, in batches; see `corpus_of_run`."""
+    corpus = corpus_of_run(run_folder)
+    return None if corpus is None else text_batches(corpus.splits["train"])
 
-    They are those of this run alone: a run that goes on from a checkpoint (`model.name`) says nothing of what that was
-    trained on before. All recipes whose section `data` is a CorpusConfig write it to config.yaml, with keys of their
-    own beside; paths in it are relative to the folder that the run was started in.
+
+def corpus_of_run(run_folder: Path) -> Corpus | None:
+    """The corpus of a pretraining run, read again from its source.
+
+    Its training documents are those of this run alone: a run that goes on from a checkpoint (`model.name`) says
+    nothing of what that was trained on before. All recipes whose section `data` is a CorpusConfig write it to
+    config.yaml, with keys of their own beside; paths in it are relative to the folder that the run was started in.
 
     Args:
         run_folder: of the run, with its config.yaml.
 
     Returns:
-        The batches; None if the folder holds no config.yaml, or that of a run on labelled rows.
+        The corpus; None if the folder holds no config.yaml, or that of a run on labelled rows.
 
     Raises:
         ConfigError: config.yaml cannot be read.
@@ -129,7 +135,7 @@ def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
                 f"fingerprint {stated}, the documents that are read now have {corpus.fingerprint}. Restore the files "
                 "(or the versions of the packages that a builder reads), or train anew."
             )
-    return text_batches(corpus.splits["train"])
+    return corpus
 
 
 def run_config(run_folder: Path) -> dict[str, Any]:
@@ -330,7 +336,7 @@ def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: d
         _check_totals(split, receipt[split])
     train, held_out = (text_hashes(tables[split], seed) for split in ("train", "validation"))
     receipt["train_texts_in_validation"] = len(np.intersect1d(train, held_out))
-    receipt["files"] = source.shown
+    receipt["source"], receipt["files"] = source.record, source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt
 

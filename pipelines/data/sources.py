@@ -1,6 +1,7 @@
 """Where the rows come from: the one source that the `data` section names, opened but not read."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import datasets
 
 
+HUB_DATASET = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+?)(?:@[^/]+)?/")
+
+
 @dataclass(frozen=True)
 class Source:
     """Splits before they are read: the files of each, or a Hub dataset."""
@@ -32,12 +36,52 @@ class Source:
     builder_receipt: dict[str, Any] | None = None
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What receipts say of it."""
+        is_on_hub = not any(isinstance(found, list) for found in self.splits.values())
+        return source_record(self.name, self.card, self.chosen, is_on_hub)
+
+    @property
     def shown(self) -> dict[str, list[str]]:
         """What each split is read from, for receipts."""
         return {
             split: [file.shown for file in found] if isinstance(found, list) else [f"{self.name}: {split}"]
             for split, found in self.splits.items()
         }
+
+
+def source_record(name: str, card: DataCard | None, chosen: CardConfig | None, is_on_hub: bool) -> dict[str, Any]:
+    """What is known of a source without reading it: names, and licence and languages as far as its card states them.
+
+    Args:
+        name: as in Source.
+        card, chosen: its card, and the card's config, if it has one.
+        is_on_hub: whether the name is that of a dataset of the Hub.
+    """
+    paths = [] if chosen is None else [path for found in chosen.data_files.values() for path in found]
+    linked = sorted({match[1] for path in paths if (match := HUB_DATASET.match(path))})
+    return {
+        "name": name,
+        "pretty_name": name if card is None else card.pretty_name,
+        "license": None if card is None else card.license,
+        "license_name": None if card is None else card.license_name,
+        "language": [] if card is None else list(card.language),
+        "hub_datasets": [name] if is_on_hub else linked,
+        "config_name": None if chosen is None else chosen.name,
+    }
+
+
+def stated_source(config: SourceConfig) -> dict[str, Any]:
+    """What `Source.record` will say of a source that is not opened yet.
+
+    Raises:
+        CardError, ConfigError: the source is not one.
+    """
+    check_source(config)
+    if config.card:
+        card = load_card(config.card)
+        return source_record(card.name, card, card.config(config.config_name), is_on_hub=False)
+    return source_record(config.name or "files", None, None, is_on_hub=config.name is not None)
 
 
 def check_source(config: SourceConfig) -> None:
@@ -109,7 +153,8 @@ def card_files(card: DataCard, chosen: CardConfig, split: str) -> list[SourceFil
             if built_split not in built:
                 raise CardError(f"{card.path}: builder {builder!r} makes no split {built_split!r}: {path}.")
             parquet = built[built_split]
-            files.append(as_source(parquet, f"{path} ({parquet})", parquet.name))
+            # Not its path: receipts are published, and a cache lies in somebody's home folder.
+            files.append(as_source(parquet, f"{path} ({parquet.name})", parquet.name))
         else:
             files += _resolve(path, f"{split} of the card {card.path}")
     return one_format(files, f"{split} of the card {card.path}")

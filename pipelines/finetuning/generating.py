@@ -74,7 +74,7 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     import torch
     import transformers
     from accelerate.utils import set_seed
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
     from pipelines.training.hardware import use_cpu_threads
@@ -97,10 +97,9 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
             f"{name} is a {architecture}, which does not write. For its task use recipes/predict.py, or name a causal "
             "or sequence-to-sequence model."
         )
-    loader = AutoModelForSeq2SeqLM if model_config.is_encoder_decoder else AutoModelForCausalLM
     tokenizer = checkpoint.load("tokenizer", AutoTokenizer.from_pretrained)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = checkpoint.load("model", loader.from_pretrained).to(device).eval()
+    model = checkpoint.load_with_head(model_config).to(device).eval()
     if config.chat and tokenizer.chat_template is None:
         raise ConfigError(f"generate.chat is true, but the tokenizer of {name} has no chat template.")
     return Writer(model, tokenizer, config, tokenizer.chat_template is not None if config.chat is None else config.chat)

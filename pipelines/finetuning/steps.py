@@ -17,9 +17,8 @@ from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
-from pipelines.publishing.task_card import write_task_card
-from pipelines.report import finish_run
-from pipelines.run_folder import RunFolder, find_run_folder, report_if_finished
+from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+from pipelines.run_folder import RunFolder, find_run_folder
 from pipelines.tasks.saved import write_task
 from pipelines.tasks.task import Prediction, Task, choose_limit
 from pipelines.training import steps
@@ -68,8 +67,9 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
     """
     folder = find_run_folder(config, recipe)
-    if report_if_finished(folder, config):
+    if publish_if_finished(folder, config):
         return
+    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
@@ -92,7 +92,6 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
             task.tune(predictions, scored.as_list)  # after scoring: for those who use the model
         write_task(folder.model, task, fitted.plan.block_size)
         folder.write_json("receipt.json", fitted.receipt)
-    plan = fitted.plan.as_dict()
     del fitted  # the weights and optimizer of this run, before others are made
     gc.collect()
 
@@ -106,9 +105,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
 
     metrics |= run_members(task, config, folder, data, scored, metrics, fit_member, state)
     if state.is_main_process:
-        split, base = evaluation.split, config.model.name
-        write_task_card(folder.model, task.key, plan, metrics, split, data.name, data.licence, base)
-        finish_run(folder, metrics)
+        finish_and_publish(folder, metrics, config)
 
 
 def tokenizer_of(task: Task, config: Any, train: Rows) -> Any:

@@ -1,117 +1,88 @@
-"""The model card: README.md of a run's model folder, made of the run's own figures."""
+"""The model card: README.md of a run's model folder, made of the files of the run and of nothing else."""
 
-import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from pipelines.reporting.scores import baselines_of
-from pipelines.reporting.words import label_of
+from pipelines.publish_sections import PublishConfig
+from pipelines.publishing import evidence
+from pipelines.publishing.description import Description
+from pipelines.publishing.licenses import License
+from pipelines.publishing.metadata import metadata_yaml
+from pipelines.publishing.own_text import framed, own_text
+from pipelines.publishing.pretraining_card import describe_pretraining
+from pipelines.publishing.record import Record, read_record
+from pipelines.publishing.sentence_encoder_card import describe_sentence_encoder
+from pipelines.publishing.task_card import describe_task
+from pipelines.publishing.templates import render
+from pipelines.publishing.tokenizer_card import describe_tokenizer
+from pipelines.publishing.vectors_card import describe_vectors
+from pipelines.reporting.scores import members_table, task_verdict, verdict
+from pipelines.reporting.words import label_of, number
+from pipelines.run_folder import RunFolder
 
-
-@dataclass(frozen=True)
-class Kind:
-    """What a card says of a kind of model."""
-
-    title: str
-    pipeline_tag: str
-    columns: dict[str, str]
-    """Metric -> heading of its column."""
-    auto_class: str
-    example: str
-    limits: str
-
-
-KINDS = {
-    "causal": Kind(
-        "Causal language model",
-        "text-generation",
-        {"loss": "nats per token", "bits_per_byte": "bits per byte"},
-        "AutoModelForCausalLM",
-        """prompt = tokenizer("Returns", return_tensors="pt")
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=40, do_sample=True)[0]))""",
-        "The model continues text in the manner of its training data. It states no facts and follows no instructions.",
-    ),
-    "masked": Kind(
-        "Masked language model",
-        "fill-mask",
-        {"loss": "nats per masked token", "accuracy": "masked tokens found"},
-        "AutoModelForMaskedLM",
-        """text = tokenizer(f"Returns the{tokenizer.mask_token} of the array.", return_tensors="pt")
-masked = text["input_ids"][0] == tokenizer.mask_token_id
-print(tokenizer.decode(model(**text).logits[0, masked].argmax(-1)))""",
-        "The model fills gaps in the manner of its training data. It is a start for fine-tuning, and states no facts.",
-    ),
-    "seq2seq": Kind(
-        "Sequence-to-sequence model",
-        "text2text-generation",
-        {"loss": "nats per target token", "accuracy": "target tokens found"},
-        "AutoModelForSeq2SeqLM",
-        """text = tokenizer("Returns the sum of the array.", return_tensors="pt", return_token_type_ids=False)
-print(tokenizer.decode(model.generate(**text, max_new_tokens=40)[0]))""",
-        "The model restores damaged text. It is a start for fine-tuning, and does nothing useful by itself.",
-    ),
+# Section that only configs of these recipes have -> what describes their models. Without a model: a tokenizer.
+DESCRIBE: dict[str, Callable[[Record, str], Description]] = {
+    "task": describe_task,
+    "contrastive": describe_sentence_encoder,
+    "embeddings": describe_vectors,
+    "model": describe_pretraining,
+    "tokenizer": describe_tokenizer,
 }
 
 
-def write_model_card(
-    folder: Path,
-    plan: dict[str, Any],
-    metrics: dict[str, float],
-    corpus: str,
-    licence: str | None,
-    kind: Literal["causal", "masked", "seq2seq"] = "causal",
-) -> None:
-    """Writes a minimal README.md with the Hub's metadata, what the model is, its scores, and how to load it.
+def write_card(folder: RunFolder, metrics: Mapping[str, float], publish: PublishConfig) -> None:
+    """Writes README.md of the model folder; what its author wrote into an older one stays.
 
     Args:
-        folder: the model folder.
-        plan: content of plan.json.
+        folder: with everything but metrics.json and report.html.
         metrics: final figures.
-        corpus: name of the training data.
-        licence: the data card's licence; a model's own licence is its author's to choose.
-        kind: what the model was trained for.
+        publish: what the author states of the model.
     """
-    card = KINDS[kind]
-    own = {name: metrics[f"eval_{name}"] for name in card.columns}
-    baselines = {f"{label_of(name)}, same data": figures for name, figures in baselines_of(metrics).items()}
-    rows = {"this model": own} | {
-        name: figures for name, figures in baselines.items() if figures.keys() >= card.columns.keys()
+    path = folder.model / "README.md"
+    record = read_record(folder.path, metrics)
+    own = own_text(path.read_text(encoding="utf-8")) if path.is_file() else None
+    path.write_text(model_card(record, publish, _stated(publish), ".", own or ""), encoding="utf-8")
+
+
+def model_card(record: Record, publish: PublishConfig, license: License | None, source: str, own: str) -> str:
+    """The whole card.
+
+    Args:
+        record: of the run.
+        publish: what its author states.
+        license: of the model.
+        source: what its code loads the model from: a repository, or "." for its own folder.
+        own: the text of its author.
+    """
+    describe = next(DESCRIBE[section] for section in DESCRIBE if section in record.config)
+    description = describe(record, source)
+    metrics, analysis = dict(record.metrics), record.analysis
+    command, needs = evidence.reproduction(record, has_records=publish.records and source != ".")
+    name = source.split("/")[-1] if source != "." else description.title
+    headline = analysis.get("headline")
+    values: dict[str, Any] = {
+        "metadata": metadata_yaml(record, description, publish, license, name),
+        "description": description,
+        "record": record,
+        "verdict": (task_verdict(analysis, metrics) if analysis else verdict(metrics))[0],
+        "other_runs": members_table(metrics),
+        "adapter": source == "." and (record.model / "adapter").is_dir(),
+        "headline": label_of(headline) if headline else "",
+        "overall": number(metrics.get(f"eval_{headline}"), 4),
+        "slices": evidence.worst_slices(record),
+        "data": evidence.data_sentence(record),
+        "counts": evidence.split_counts(record.receipt),
+        "contamination": evidence.contamination_sentence(record),
+        "procedure": evidence.procedure(record),
+        "machine": evidence.machine_sentence(record),
+        "energy": evidence.energy_sentence(record),
+        "command": command,
+        "reproduction": needs,
+        "checks": evidence.checks(record),
+        "notes": framed(own),
     }
-    scores = "\n".join(
-        f"| {name} | {' | '.join(f'{figures[column]:.4f}' for column in card.columns)} |"
-        for name, figures in rows.items()
-    )
-    model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
-    registration = (
-        "import pipelines.models.recurrent  # a model type of Plumbline\n" if model_type == "recurrent" else ""
-    )
-    (folder / "README.md").write_text(
-        f"""---
-library_name: transformers
-pipeline_tag: {card.pipeline_tag}
-tags: [plumbline]
----
+    return render("model_card.md", values)
 
-# {card.title} trained on {corpus}
 
-{plan["parameters"]["total"]:,} parameters, trained from scratch or continued with Plumbline on {plan["total_tokens"]:,}
-tokens ({plan["epochs"]:.2f} epochs of {plan["train_tokens"]:,}) in {plan["steps"]:,} steps of
-{plan["tokens_per_step"]:,} tokens. Licence of the training data: {licence or "not stated"}.
-
-| on the validation split | {" | ".join(card.columns.values())} |
-|{"---|" * (1 + len(card.columns))}
-{scores}
-
-```python
-{registration}from transformers import {card.auto_class}, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = {card.auto_class}.from_pretrained(".")
-{card.example}
-```
-
-{card.limits}
-""",
-        encoding="utf-8",
-    )
+def _stated(publish: PublishConfig) -> License | None:
+    return None if publish.license is None else License(publish.license, publish.license_name, publish.license_link)

@@ -1,8 +1,11 @@
-"""What makes a saved encoder one of sentences: its pooling, as sentence-transformers reads it, and its card."""
+"""What makes a saved encoder one of sentences: its pooling, as sentence-transformers reads it; what its card says."""
 
 import json
 from pathlib import Path
 from typing import Any, Literal
+
+from pipelines.publishing.description import Description
+from pipelines.publishing.record import Record
 
 POOLED = {
     "cls": "embeddings = states[:, 0]",
@@ -55,69 +58,41 @@ def write_pooling(folder: Path, pooling: Literal["cls", "mean"], hidden_size: in
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def write_sentence_encoder_card(
-    folder: Path,
-    plan: dict[str, Any],
-    metrics: dict[str, float],
-    corpus: str,
-    licence: str | None,
-    contrastive: dict[str, Any],
-) -> None:
-    """Writes README.md with the Hub's metadata, what the model is, its scores, and how to use it.
-
-    Args:
-        folder: the model folder.
-        plan: content of plan.json.
-        metrics: final figures.
-        corpus: name of the training data.
-        licence: the data card's licence; a model's own licence is its author's to choose.
-        contrastive: the section of the config.
-    """
+def describe_sentence_encoder(record: Record, source: str) -> Description:
+    """What the card of a sentence encoder says."""
+    plan, metrics, contrastive = record.plan, record.metrics, record.config["contrastive"]
     columns = {key: label for key, label in COLUMNS.items() if any(f"{key}_{score}" in metrics for score in SCORES)}
     lines = [f"| on held-out text | {' | '.join(columns.values())} |", "|---|" + "---|" * len(columns)]
     for score, label in SCORES.items():
         if f"eval_{score}" in metrics:
             cells = [metrics.get(f"{column}_{score}") for column in columns]
             lines.append(f"| {label} | {' | '.join('–' if cell is None else f'{cell:.4f}' for cell in cells)} |")
-    scores = "\n".join(lines)
-    (folder / "README.md").write_text(
-        f"""---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [plumbline, sentence-transformers]
----
-
-# Sentence encoder trained on {corpus}
-
-{plan["parameters"]["total"]:,} parameters, trained with Plumbline by unsupervised SimCSE (Gao, Yao and Chen 2021): a
-sentence, encoded twice with dropout, is to find itself among the {plan["rows_per_step"]:,} of a step.
-{plan["steps"]:,} steps, {plan["epochs"]:.2f} epochs of {plan["train_blocks"]:,} sentences, at most
-{plan["block_size"]} tokens each; temperature {contrastive["temperature"]:g}. Pooling: {contrastive["pooling"]}.
-Licence of the training data: {licence or "not stated"}.
-
-{scores}
-
-{metrics["eval_retrieval_documents"]:,} held-out documents, whose first half is to find its second among all second
-halves.
-
-```python
-import torch
+    return Description(
+        title=f"Sentence encoder trained on {record.source['name']}",
+        about=f"{plan['parameters']['total']:,} parameters, trained with Plumbline by unsupervised SimCSE (Gao, Yao "
+        "and Chen 2021): a sentence, encoded twice with dropout, is to find itself among the "
+        f"{plan['rows_per_step']:,} of a step. {plan['steps']:,} steps, {plan['epochs']:.2f} epochs of "
+        f"{plan['train_blocks']:,} sentences, at most {plan['block_size']} tokens each; temperature "
+        f"{contrastive['temperature']:g}. Pooling: {contrastive['pooling']}.",
+        scores=lines,
+        scored=f"{metrics['eval_retrieval_documents']:,} held-out documents, whose first half is to find its second "
+        "among all second halves.",
+        code=f"""import torch
 from transformers import AutoModel, AutoTokenizer
 
-tokenizer = AutoTokenizer.from_pretrained(".")
-model = AutoModel.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained("{source}")
+model = AutoModel.from_pretrained("{source}")
 texts = ["Returns the sum of the array.", "Adds up all elements.", "Opens a file for reading."]
 batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
 with torch.no_grad():
     states = model(**batch).last_hidden_state
 {POOLED[contrastive["pooling"]]}
 embeddings = torch.nn.functional.normalize(embeddings, dim=-1)
-print(embeddings @ embeddings.T)
-```
-
-`SentenceTransformer(".").encode(texts)` of sentence-transformers gives the same vectors, not yet of length 1.
-
-Cosines rank texts by likeness. They are no probabilities, and mean nothing between two models.
-""",
-        encoding="utf-8",
+print(embeddings @ embeddings.T)""",
+        limits="Cosines rank texts by likeness. They are no probabilities, and mean nothing between two models.",
+        pipeline_tag="sentence-similarity",
+        library_name="sentence-transformers",
+        tags=("sentence-transformers",),
+        more=f'`SentenceTransformer("{source}").encode(texts)` of sentence-transformers gives the same vectors, not '
+        "yet of length 1.",
     )

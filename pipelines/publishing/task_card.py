@@ -1,9 +1,11 @@
-"""The model card of a fine-tuned model: README.md of its folder, made of the run's own figures."""
+"""What the card of a fine-tuned model says."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from pipelines.publishing.description import Description
+from pipelines.publishing.record import Record
 from pipelines.reporting.scores import COUNTS, INTERVAL, baselines_of
 from pipelines.reporting.words import label_of, number
 
@@ -61,76 +63,36 @@ print(tokenizer.decode(model.generate(**batch, max_new_tokens=40)[0]))""",
 }
 
 
-def write_task_card(
-    folder: Path,
-    task: str,
-    plan: dict[str, Any],
-    metrics: dict[str, float],
-    split: str,
-    corpus: str,
-    licence: str | None,
-    base: str | None,
-) -> None:
-    """Writes README.md with the Hub's metadata, what the model is, its scores beside baselines, and how to load it.
-
-    Args:
-        folder: the model folder.
-        task: its key.
-        plan: content of plan.json.
-        metrics: final figures.
-        split: what they are of.
-        corpus: name of the data.
-        licence: the data card's licence; a model's own licence is its author's to choose.
-        base: the checkpoint that was fine-tuned, if one was.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    tag, auto_class, example = USES[_use(folder, task, config)]
+def describe_task(record: Record, source: str) -> Description:
+    """What the card of a fine-tuned model says."""
+    task, plan, metrics = str(record.task), record.plan, dict(record.metrics)
+    config = json.loads((record.model / "config.json").read_text(encoding="utf-8"))
+    tag, auto_class, example = USES[_use(record.model, task, config)]
     names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_") and not name.endswith(INTERVAL)]
     names = [name for name in names if name not in COUNTS]
     columns = {"this model": {name: metrics[f"eval_{name}"] for name in names}} | {
         label_of(name): figures for name, figures in baselines_of(metrics).items()
     }
-    lines = [f"| on the {split} split | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
+    lines = [f"| on the {record.split} split | {' | '.join(columns)} |", "|---|" + "---|" * len(columns)]
     for name in names:
         cells = [number(figures.get(name), 4) for figures in columns.values()]
         if f"eval_{name}_ci_low" in metrics:
             cells[0] += f" [{', '.join(number(metrics[f'eval_{name}{end}'], 4) for end in INTERVAL)}]"
         lines.append(f"| {label_of(name)} | {' | '.join(cells)} |")
-    adapter = "\n`adapter/` holds the LoRA updates alone, for `peft`.\n" if (folder / "adapter").is_dir() else ""
-    metadata = ["library_name: transformers", f"pipeline_tag: {tag}", "tags: [plumbline]"]
-    if base is not None and "://" not in base and not base.startswith(("/", ".", "~")):
-        metadata.insert(2, f"base_model: {base}")
-    (folder / "README.md").write_text(
-        "\n".join(
-            [
-                "---",
-                *metadata,
-                "---",
-                "",
-                f"# {task.replace('-', ' ').capitalize()} trained on {corpus}",
-                "",
-                f"{plan['parameters']['total']:,} parameters, fine-tuned with Plumbline "
-                f"{'from ' + base if base is not None else 'from random weights'} in {plan['steps']:,} steps of",
-                f"{plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows). "
-                f"Licence of the training data: {licence or 'not stated'}.",
-                "",
-                *lines,
-                "",
-                f"Scored on {metrics['eval_rows']:,} rows; brackets are 95 % intervals.",
-                "",
-                "```python",
-                f"from transformers import {auto_class}, AutoTokenizer",
-                "",
-                'tokenizer = AutoTokenizer.from_pretrained(".")',
-                f'model = {auto_class}.from_pretrained(".")',
-                example,
-                "```",
-                adapter,
-                "The scores are of rows like those of the data it was trained on, and say nothing of others.",
-                "",
-            ]
-        ),
-        encoding="utf-8",
+    base = "from random weights" if record.base is None else f"from {record.base.shown}"
+    return Description(
+        title=f"{task.replace('-', ' ').capitalize()} trained on {record.source['name']}",
+        about=f"{plan['parameters']['total']:,} parameters, fine-tuned with Plumbline {base} in {plan['steps']:,} "
+        f"steps of {plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows).",
+        scores=lines,
+        scored=f"Scored on {metrics['eval_rows']:,} rows; brackets are 95 % intervals.",
+        code=f"""from transformers import {auto_class}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{source}")
+model = {auto_class}.from_pretrained("{source}")
+{example}""",
+        limits="The scores are of rows like those of the data it was trained on, and say nothing of others.",
+        pipeline_tag=tag,
     )
 
 

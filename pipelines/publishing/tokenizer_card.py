@@ -1,7 +1,8 @@
-"""The card of a tokenizer: README.md of a run's model folder, made of the run's own figures."""
+"""What the card of a tokenizer says."""
 
-from pathlib import Path
-from typing import Any
+from pipelines.publishing.description import Description
+from pipelines.publishing.record import Record
+from pipelines.run_folder import RunFolder
 
 ROWS = {
     "bytes_per_token": "bytes per token",
@@ -21,24 +22,10 @@ ABOUT = {
 }
 
 
-def write_tokenizer_card(
-    folder: Path,
-    plan: dict[str, Any],
-    metrics: dict[str, float],
-    details: dict[str, Any],
-    corpus: str,
-    licence: str | None,
-) -> None:
-    """Writes README.md with the Hub's metadata, what the tokenizer is, its figures, and how to load it.
-
-    Args:
-        folder: the model folder.
-        plan: content of plan.json.
-        metrics: final figures.
-        details: content of examples.json: unknown characters, and documents as they are cut.
-        corpus: name of the training data.
-        licence: the data card's licence; that of the tokenizer is its author's to choose.
-    """
+def describe_tokenizer(record: Record, source: str) -> Description:
+    """What the card of a tokenizer says."""
+    plan, metrics = record.plan, record.metrics
+    details = RunFolder(record.folder).read_json("examples.json", "unknown_characters", "segmentations")
     columns = {"this tokenizer": "eval_"} | {
         name.removeprefix("baseline_").removesuffix("_bytes_per_token"): name.removesuffix("bytes_per_token")
         for name in metrics
@@ -54,42 +41,31 @@ def write_tokenizer_card(
         for character, count in details["unknown_characters"]
     )
     cut = "\n\n".join("|".join(pieces) for pieces in details["segmentations"])
-    (folder / "README.md").write_text(
-        f"""---
-library_name: transformers
-tags: [plumbline, tokenizer]
----
+    return Description(
+        title=f"Tokenizer ({plan['type']}) trained on {record.source['name']}",
+        about=f"{plan['entries']:,} entries, trained with Plumbline on {plan['train_documents']:,} documents "
+        f"({plan['train_bytes']:,} bytes). It is {ABOUT[plan['type']]}.",
+        scores=lines,
+        scored=f"Most frequent characters that it does not know: {unknown}."
+        if unknown
+        else "No character was unknown.",
+        code=f"""from transformers import AutoTokenizer
 
-# Tokenizer ({plan["type"]}) trained on {corpus}
-
-{plan["entries"]:,} entries, trained with Plumbline on {plan["train_documents"]:,} documents ({plan["train_bytes"]:,}
-bytes). Licence of the training data: {licence or "not stated"}.
-
-It is {ABOUT[plan["type"]]}.
-
-{chr(10).join(lines)}
-
-{f"Most frequent characters that it does not know: {unknown}." if unknown else "No character was unknown."}
-
-```python
-from transformers import AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained(".")
+tokenizer = AutoTokenizer.from_pretrained("{source}")
 ids = tokenizer("Any text.")["input_ids"]
 print(tokenizer.convert_ids_to_tokens(ids))
-print(tokenizer.decode(ids, skip_special_tokens=True))
-```
-
-Special tokens: {", ".join(f"`{token}`" for token in plan["special_tokens"])}. A text that spells
+print(tokenizer.decode(ids, skip_special_tokens=True))""",
+        limits="It cuts texts like those that it was trained on into few tokens; texts of other languages, and code, "
+        "into more.",
+        tags=("tokenizer",),
+        more=f"""Special tokens: {", ".join(f"`{token}`" for token in plan["special_tokens"])}. A text that spells
 one is read as such; to read it as text, call the tokenizer with `split_special_tokens=True`, as Plumbline's recipes do.
 
 The beginnings of some held-out documents, cut into tokens:
 
 ~~~text
 {cut}
-~~~
-""",
-        encoding="utf-8",
+~~~""",
     )
 
 

@@ -1,25 +1,16 @@
-"""The card of static word vectors: README.md of a run's model folder, made of the run's own figures."""
+"""What the card of static word vectors says."""
 
 import json
-from pathlib import Path
-from typing import Any
+
+from pipelines.publishing.description import Description
+from pipelines.publishing.record import Record
 
 TITLES = {"skipgram": "Skip-gram", "cbow": "CBOW", "fasttext": "fastText", "glove": "GloVe"}
 
 
-def write_vectors_card(
-    folder: Path, plan: dict[str, Any], metrics: dict[str, float], corpus: str, licence: str | None, example: str
-) -> None:
-    """Writes README.md with the Hub's metadata, what the vectors are, their scores, and how to load them.
-
-    Args:
-        folder: the model folder.
-        plan: content of plan.json.
-        metrics: final figures.
-        corpus: name of the training data.
-        licence: the data card's licence; that of the vectors is their author's to choose.
-        example: a word of the vocabulary.
-    """
+def describe_vectors(record: Record, source: str) -> Description:
+    """What the card of static word vectors says."""
+    plan, metrics = record.plan, record.metrics
     baselines = {"random": "random vectors", "ppmi_svd": "PPMI and SVD"}
     baselines = {name: label for name, label in baselines.items() if any(f"baseline_{name}_" in key for key in metrics)}
     lines = [f"| score | covered | these vectors |{''.join(f' {label} |' for label in baselines.values())}"]
@@ -34,45 +25,36 @@ def write_vectors_card(
                 cells[0] += f" ({metrics[f'{key}_low']:.3f} to {metrics[f'{key}_high']:.3f})"
             covered = f"{100 * metrics[f'eval_{name}_coverage']:.1f} %"
             lines.append(f"| {name}, {measure} | {covered} | {' | '.join(cells)} |")
-    scores = (
-        "\n".join(lines) if len(lines) > 2 else "Nothing was scored: no evaluation set shares words with the corpus."
-    )
-    unknown = "\nUnknown words get the mean vector of their character n-grams." if plan["method"] == "fasttext" else ""
-    data_licence = licence or "not stated"
-    word = json.dumps(example, ensure_ascii=False)
-    (folder / "README.md").write_text(
-        f"""---
-tags: [plumbline, word-vectors]
----
+    words = json.loads((record.model / "vocabulary.json").read_text(encoding="utf-8"))
+    word = json.dumps(list(words)[len(words) // 100], ensure_ascii=False)
+    text = '"vectors.txt"' if source == "." else f'hf_hub_download("{source}", "vectors.txt")'
+    folder = '"."' if source == "." else f'snapshot_download("{source}")'
+    unknown = " Unknown words get the mean vector of their character n-grams." if plan["method"] == "fasttext" else ""
+    return Description(
+        title=f"{TITLES[plan['method']]} word vectors trained on {record.source['name']}",
+        about=f"{plan['vocab_size']:,} words of {plan['vector_size']} numbers, trained with Plumbline on "
+        f"{plan['words']:,} words ({plan['epochs']} epochs, {plan['window']} words to each side).{unknown}",
+        scores=lines if len(lines) > 2 else ["Nothing was scored: no evaluation set shares words with the corpus."],
+        scored="Scores are over the covered part: the pairs or questions all of whose words have a vector. In brackets "
+        "the 95 % confidence interval.",
+        code=f"""{_import(source, "snapshot_download")}from pipelines.models.static_vectors import StaticVectors
 
-# {TITLES[plan["method"]]} word vectors trained on {corpus}
-
-{plan["vocab_size"]:,} words of {plan["vector_size"]} numbers, trained with Plumbline on {plan["words"]:,} words
-({plan["epochs"]} epochs, {plan["window"]} words to each side). Licence of the training data: {data_licence}.{unknown}
-
-{scores}
-
-Scores are over the covered part: the pairs or questions all of whose words have a vector. In brackets: the 95 %
-confidence interval.
-
-```python
-from pipelines.models.static_vectors import StaticVectors
-
-vectors = StaticVectors.load(".")
+vectors = StaticVectors.load({folder})
 print(vectors.vector({word})[:4])
-print(vectors.nearest({word}, n=5))
-```
-
-Without Plumbline, `vectors.txt` is word2vec's text format:
+print(vectors.nearest({word}, n=5))""",
+        limits="The vectors repeat how words are used in their training text, its prejudices included.",
+        library_name=None,
+        tags=("word-vectors",),
+        more=f"""Without Plumbline, `vectors.txt` is word2vec's text format:
 
 ```python
 from gensim.models import KeyedVectors
-
-vectors = KeyedVectors.load_word2vec_format("vectors.txt")
+{_import(source, "hf_hub_download")}
+vectors = KeyedVectors.load_word2vec_format({text})
 print(vectors.most_similar({word}, topn=5))
-```
-
-The vectors repeat how words are used in their training text, its prejudices included.
-""",
-        encoding="utf-8",
+```""",
     )
+
+
+def _import(source: str, name: str) -> str:
+    return "" if source == "." else f"from huggingface_hub import {name}\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import ConfigError
-from pipelines.pretrained import saved_checkpoint
+from pipelines.pretrained import Checkpoint, saved_checkpoint
 from pipelines.tasks.chat import Chat
 from pipelines.tasks.classification import TextClassification
 from pipelines.tasks.multiple_choice import MultipleChoice
@@ -64,7 +64,7 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
         ConfigError, HubError: there is no such model, or it does not say what its task is.
     """
     import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
     from pipelines.models.build import positions_of
@@ -73,7 +73,7 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
     transformers.logging.disable_progress_bar()
     checkpoint = saved_checkpoint(name, revision)
     config = checkpoint.load("config", AutoConfig.from_pretrained)
-    told = _told(checkpoint.name, revision) or _guess(str(name), config)
+    told = _told(checkpoint) or _guess(str(name), config)
     if told["task"] not in TASKS:
         raise ConfigError(
             f"{checkpoint.name} is a model for {told['task']!r}, which this version of Plumbline does not know."
@@ -87,26 +87,19 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
             f"{FILE} of {checkpoint.name} was written by another version of Plumbline: {error}."
         ) from None
     task.use_saved_tokenizer(checkpoint.load("tokenizer", AutoTokenizer.from_pretrained))
-    # Models of our own are known by their model type alone, and all of them write.
-    loader = getattr(transformers, (config.architectures or [""])[0], AutoModelForCausalLM)
-    model = checkpoint.load("model", loader.from_pretrained)
+    model = checkpoint.load_with_head(config)
     task.positions = positions_of(model)
     max_length = told["max_length"] if task.positions is None else min(told["max_length"], task.positions)
     return Saved(task, model.eval(), max_length)
 
 
-def _told(folder: str, revision: str | None) -> dict[str, Any] | None:
+def _told(checkpoint: Checkpoint) -> dict[str, Any] | None:
     """What `write_task` wrote, or None where it did not."""
-    from transformers.utils import cached_file
-
+    content = checkpoint.find_json(FILE)
     try:
-        found = cached_file(folder, FILE, revision=revision, _raise_exceptions_for_missing_entries=False)
-        if found is None:
-            return None
-        content: dict[str, Any] = json.loads(Path(found).read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("task", "max_length", "config", "state")}
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{FILE} of {folder} cannot be read: {error}. Is the model folder whole?") from None
+        return content and {name: content[name] for name in ("task", "max_length", "config", "state")}
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"{FILE} of {checkpoint.name} has no {error}. Is the model folder whole?") from None
 
 
 def _guess(name: str, config: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ _PLANNED = {
     "optim",
     "load_best_model_at_end",  # kept by best.py, also when a run goes on
 }
+_PUBLISHED = {"push_to_hub", "hub_model_id"}  # after the run, by publishing/
 OWN_FIELDS = {"max_loss_spike", "max_tokens_per_batch", "early_stopping_patience", "extra"}
 
 
@@ -39,7 +40,7 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
     values: dict[str, Any] = {
         field.name: getattr(training, field.name)
         for field in dataclasses.fields(training)
-        if field.name not in _PLANNED | OWN_FIELDS
+        if field.name not in _PLANNED | _PUBLISHED | OWN_FIELDS
     }
     values |= {
         "output_dir": str(checkpoints),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from pipelines.training.trainer import ExactTrainer
 
+MAX_SHARD_SIZE = "5GB"  # of one file of weights: what a broken upload or download has to repeat
+
 
 def save_model(
     trainer: "ExactTrainer",
@@ -67,7 +69,7 @@ def _write(model: Any, aside: Path) -> None:
     generates = model.can_generate()
     if generates:
         model.config.use_cache = True  # for those who generate with it
-    model.save_pretrained(aside)
+    model.save_pretrained(aside, max_shard_size=MAX_SHARD_SIZE)
     if generates:
         model.config.use_cache = False
 

@@ -13,6 +13,7 @@ from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware
+from pipelines.training.energy import check_energy, measured_energy
 from pipelines.training.plan import (
     Plan,
     interval,
@@ -48,8 +49,9 @@ def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialSta
     """Joins the process group, sets the CPU threads, and seeds all random numbers.
 
     Raises:
-        ConfigError: the launcher asks for an engine that shards the model.
+        ConfigError: the launcher asks for an engine that shards the model; energy cannot be measured.
     """
+    check_energy(run)
     import torch
     import transformers
     from accelerate import PartialState
@@ -302,7 +304,8 @@ def train_model(
             callbacks=[progress],
         )
         try:
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            with measured_energy(folder):
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         finally:
             progress.close()
         done = trainer.state.global_step * plan.rows_per_step

@@ -1,0 +1,125 @@
+"""What is found out before the first step of a run that will be published, so that no push fails after it."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import config_to_yaml
+from pipelines.data.sources import stated_source
+from pipelines.errors import ConfigError
+from pipelines.publish_sections import PublishConfig
+from pipelines.publishing.contents import leak_message
+from pipelines.publishing.hub_calls import call
+from pipelines.publishing.leaks import find_leaks
+from pipelines.publishing.licenses import License, choose_license
+from pipelines.publishing.record import Base, base_of
+from pipelines.publishing.rights import RepoType, check_destination, check_name
+from pipelines.run import command_line, say
+
+
+def check_before_training(publish: PublishConfig, config: Any) -> None:
+    """Checks all of a push that can be known before a run.
+
+    Args:
+        publish: with repo_id.
+        config: the resolved config of the run.
+
+    Raises:
+        ConfigError: the repository's name, its licence or a setting is wrong; the config holds what must not leave.
+        HubError: no access token, one without write rights, or the Hub cannot be reached.
+    """
+    check_name(str(publish.repo_id))
+    source = stated_source(config.data)
+    base = base_of(getattr(getattr(config, "model", None), "name", None))
+    if publish.weights == "adapter":
+        _check_adapter(publish, config, base)
+    if publish.export:
+        from pipelines.publishing.export import check_export
+
+        check_export()
+    if publish.records and not publish.hide:
+        _check_config(config)
+    if publish.dry_run:
+        choose_license(publish, None if base is None else base.license, source["license"])
+        return
+    destination = check_destination(publish, "model")
+    license = license_of(publish, base, source)
+    check_card(f"---\n{_metadata(publish, base, source, license)}\n---\n", "model")
+    stated = "without a licence (--publish.license)" if license is None else f"under {license.name or license.id}"
+    say(f"Will be published as {destination.repo_id}, {'private' if destination.private else 'public'}, {stated}")
+
+
+def license_of(publish: PublishConfig, base: Base | None, source: Mapping[str, Any]) -> License | None:
+    """The licence of the model, asking the Hub for those of its base model and data that are not known here.
+
+    Raises:
+        ConfigError: they do not allow the one that is chosen.
+        HubError: the base model is not on the Hub, or it cannot be asked.
+    """
+    base_id = publish.base_model or (None if base is None else base.hub_id)
+    base_license = None if base is None else base.license
+    if base_license is None and base_id is not None:
+        base_license = _hub_license(base_id, "model")
+    data = source["license"]
+    if data is None:
+        found = [_hub_license(name, "dataset") for name in source["hub_datasets"]]
+        data = ", ".join(one for one in found if one is not None) or None
+    return choose_license(publish, base_license, data)
+
+
+def check_card(text: str, repo_type: RepoType) -> None:
+    """Has the Hub judge the metadata of a card. Raises ConfigError with what it says."""
+    from huggingface_hub import RepoCard
+
+    try:
+        call("checking the card's metadata", lambda: RepoCard(text).validate(repo_type))
+    except ValueError as error:
+        raise ConfigError(f"The Hub refuses the metadata of the card: {' '.join(str(error).split())}") from None
+
+
+def _hub_license(repo_id: str, repo_type: RepoType) -> str | None:
+    """The licence ids that the card of a repository states, parted by commas."""
+    from huggingface_hub import HfApi
+
+    info: Any = call(f"asking for the licence of {repo_id}", lambda: HfApi().repo_info(repo_id, repo_type=repo_type))
+    stated = None if info.card_data is None else info.card_data.get("license")
+    return ", ".join(stated) if isinstance(stated, list) else stated
+
+
+def _check_adapter(publish: PublishConfig, config: Any, base: Base | None) -> None:
+    if getattr(getattr(config, "lora", None), "r", None) is None:
+        raise ConfigError("publish.weights is adapter, but the run trains none. Set --lora.r, or leave it out.")
+    if publish.base_model is None and (base is None or base.hub_id is None):
+        raise ConfigError(
+            "publish.weights is adapter, which others load onto its base model, but model.name is a local checkpoint. "
+            "State where on the Hub it is with --publish.base_model user/name."
+        )
+
+
+def _check_config(config: Any) -> None:
+    """Raises ConfigError if the config or the command holds what would stop the push after the run."""
+    with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
+        written = {"run/config.yaml": config_to_yaml(config), "run/environment.json": command_line("--run.dir")}
+        files = {name: Path(aside) / name.replace("/", "-") for name in written}
+        for name, text in written.items():
+            files[name].write_text(text, encoding="utf-8")
+        leaks = find_leaks(files)
+    if leaks:
+        raise ConfigError(leak_message(leaks))
+
+
+def _metadata(publish: PublishConfig, base: Base | None, source: Mapping[str, Any], license: License | None) -> str:
+    """What is known of the card's front matter before training."""
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(
+        license=license.id if license else None,
+        license_name=license.name if license else None,
+        license_link=license.link if license else None,
+        language=publish.language or source["language"] or None,
+        base_model=publish.base_model or (None if base is None else base.hub_id),
+        datasets=source["hub_datasets"] or None,
+        tags=["plumbline", *publish.tags],
+    )
+    return str(data.to_yaml())

@@ -1,0 +1,158 @@
+"""What of a run folder is pushed: copied into a folder that looks as the repository will."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import CheckpointError, ConfigError
+from pipelines.publish_sections import PublishConfig
+from pipelines.publishing.leaks import Leak, find_leaks, hide, is_text
+from pipelines.publishing.record import Record
+from pipelines.run import say
+
+CARD = "README.md"
+RECORDS = (
+    "config.yaml",
+    "environment.json",
+    "plan.json",
+    "receipt.json",
+    "metrics.json",
+    "metrics.jsonl",
+    "energy.json",
+)
+NOT_OF_ADAPTERS = ("model.safetensors", "generation_config.json")
+UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")  # may run code when they are read
+SHOWN_LEAKS = 20
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A folder that looks as the repository will; the card is pushed after all else."""
+
+    folder: Path
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Path in the repository -> file, sorted."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files together."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+
+def stage_model(record: Record, publish: PublishConfig, folder: Path) -> Staged:
+    """Copies the model, or its adapter alone, and the records of the run; large files as hard links.
+
+    Args:
+        record: of the run.
+        publish: what is wanted.
+        folder: is made.
+
+    Raises:
+        ConfigError: an adapter is wanted and there is none, or its base model is not on the Hub.
+        CheckpointError: the model folder is empty, or has weights that may run code.
+    """
+    model = record.model
+    shared = [path for path in _files(model) if path.name != CARD]
+    if not shared:
+        raise CheckpointError(f"{model} holds no model: the run has not finished, or the folder was emptied.")
+    unsafe = [path.name for path in shared if path.suffix in UNSAFE]
+    if unsafe:
+        raise CheckpointError(
+            f"{model / unsafe[0]} may run code when it is read. Only safetensors are pushed: delete it."
+        )
+    if publish.weights == "adapter":
+        _stage_adapter(record, publish, folder)
+        shared = [path for path in shared if not path.name.startswith(NOT_OF_ADAPTERS)]
+    for path in shared:
+        if path.parent != model / "adapter":
+            _link(path, folder / path.relative_to(model))
+    if publish.records:
+        names = [name for name in RECORDS if (record.folder / name).is_file()]
+        # The report shows rows of the data. Those of a local file are its owner's.
+        names += ["report.html"] if record.source["hub_datasets"] or "builder" in record.receipt else []
+        for name in names:
+            _link(record.folder / name, folder / "run" / name)
+    if publish.checkpoints:
+        for path in _files(record.folder / "checkpoints"):
+            _link(path, folder / path.relative_to(record.folder))
+    return Staged(folder)
+
+
+def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None:
+    adapter = record.model / "adapter"
+    if not adapter.is_dir():
+        raise ConfigError(
+            f"publish.weights is adapter, but the run in {record.folder} has none: it was not trained with LoRA (lora.r)."
+        )
+    base = publish.base_model or (record.base.hub_id if record.base is not None else None)
+    if base is None:
+        raise ConfigError(
+            "publish.weights is adapter, which others load onto its base model, but that is a local checkpoint. State "
+            "where on the Hub it is with --publish.base_model user/name, or push it whole: --publish.weights merged."
+        )
+    for path in _files(adapter):
+        _link(path, folder / path.relative_to(adapter))
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = base
+    replace_text(folder / "adapter_config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def refuse_leaks(staged: Staged, hidden: bool) -> None:
+    """Searches everything that would leave for tokens, keys, paths of this machine and e-mail addresses.
+
+    Args:
+        staged: where `hidden` is set, its text files are changed.
+        hidden: replace what can be replaced.
+
+    Raises:
+        ConfigError: names what was found, and where.
+    """
+    leaks = find_leaks(staged.files)
+    if hidden:
+        for name in dict.fromkeys(leak.file for leak in leaks if leak.can_be_hidden):
+            path = staged.files[name]
+            if is_text(path):
+                replace_text(path, hide(path.read_text(encoding="utf-8"), name))
+        say(f"{sum(leak.can_be_hidden for leak in leaks):,} paths and addresses are pushed as (hidden).")
+        leaks = find_leaks(staged.files)
+    if leaks:
+        raise ConfigError(leak_message(leaks))
+
+
+def leak_message(leaks: list[Leak]) -> str:
+    """What was found and what to do."""
+    lines = [f"  {leak.file}, line {leak.line:,}: {leak.kind}: {leak.found}" for leak in leaks[:SHOWN_LEAKS]]
+    more = [f"  and {len(leaks) - SHOWN_LEAKS:,} more"] if len(leaks) > SHOWN_LEAKS else []
+    advice = []
+    if any(leak.can_be_hidden for leak in leaks):
+        advice.append("To push paths and addresses as (hidden): --publish.hide true.")
+    if any(not leak.can_be_hidden for leak in leaks):
+        advice.append("A token or key that was written down should be revoked where it was made, and taken out.")
+    if any(leak.file.startswith("run/") for leak in leaks):
+        advice.append("To leave the records of the run out: --publish.records false.")
+    return "\n".join(["Nothing was pushed: this must not leave the machine:", *lines, *more, *advice])
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a staged file anew: it may be a link to one that must stay as it is."""
+    path.unlink()
+    path.write_text(text, encoding="utf-8")
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(path, target)

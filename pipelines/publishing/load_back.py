@@ -1,0 +1,119 @@
+"""What was pushed, loaded from the Hub again by its commit and compared with what lies here."""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import HubError
+from pipelines.pretrained import Checkpoint
+from pipelines.publishing.hub_calls import call
+from pipelines.publishing.rights import Destination
+from pipelines.run import say
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = 1e-4  # of logits in fp32; the weights are compared byte by byte, see training/saving.py
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    whole = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            whole.update(chunk)
+    return whole.hexdigest()
+
+
+def compare_with_hub(destination: Destination, commit: str, files: Mapping[str, Path], model: Path | None) -> None:
+    """Downloads a commit, compares every file, and for a model the logits of a batch.
+
+    Args:
+        destination: the repository.
+        commit: 40 hex digits.
+        files: path in the repository -> what was pushed.
+        model: folder of the model that was pushed, if it is one of transformers.
+
+    Raises:
+        HubError: a file is not on the Hub, or differs; or the model computes something else.
+    """
+    with tempfile.TemporaryDirectory(prefix="plumbline-") as cache:
+        different = _different(destination, commit, files, cache)
+        if different:  # it may have been damaged on the way here
+            say(f"{different[0]} came back damaged; downloading again")
+            with tempfile.TemporaryDirectory(prefix="plumbline-") as second:
+                different = _different(destination, commit, files, second)
+        if different:
+            others = f", and so do {len(different) - 1} more" if len(different) > 1 else ""
+            raise HubError(
+                f"{different[0]} of {destination.repo_id} at {commit} is not what was pushed: its SHA-256 differs"
+                f"{others}. Delete the file on the Hub, then run the same command again."
+            )
+        if model is not None:
+            _compare_logits(destination.repo_id, commit, model, cache)
+
+
+def _different(destination: Destination, commit: str, files: Mapping[str, Path], cache: str) -> list[str]:
+    """Files that are missing or whose bytes differ."""
+    from huggingface_hub import snapshot_download
+
+    def download() -> str:
+        return str(
+            snapshot_download(
+                destination.repo_id,
+                repo_type=destination.repo_type,
+                revision=commit,
+                cache_dir=cache,
+                allow_patterns=[name.replace("[", "[[]") for name in files],
+            )
+        )
+
+    folder = Path(call(f"loading {destination.repo_id} back", download))
+    return [
+        name
+        for name, path in files.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha256_of(path)
+    ]
+
+
+def _compare_logits(repo_id: str, commit: str, model: Path, cache: str) -> None:
+    import torch
+
+    key = "publish.repo_id"
+    ours = _outputs(_load(Checkpoint(key, str(model), {})))
+    theirs = _outputs(_load(Checkpoint(key, repo_id, {"revision": commit, "cache_dir": cache})))
+    difference = float((ours - theirs).abs().max())
+    if not torch.allclose(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE):
+        raise HubError(
+            f"The model that {repo_id} gives at {commit} computes something else than {model}: logits differ by "
+            f"{difference:.3g}. Is the base model on the Hub another one than it was trained from?"
+        )
+    say(f"Loaded back: outputs {tuple(ours.shape)} for a fixed batch, at most {difference:.1e} apart")
+
+
+def _load(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoConfig
+
+    import pipelines.models.recurrent  # noqa: F401  registers its model type with transformers
+
+    return checkpoint.load_with_head(checkpoint.load("config", AutoConfig.from_pretrained)).eval()
+
+
+def _outputs(model: Any) -> "torch.Tensor":
+    """The first output for a fixed batch of two rows, the second one padded, fp32."""
+    import torch
+
+    ids_BT = torch.arange(16).reshape(2, 8) % model.config.vocab_size
+    mask_BT = torch.ones_like(ids_BT)
+    mask_BT[1, 5:] = 0
+    inputs = {"input_ids": ids_BT, "attention_mask": mask_BT}
+    if (model.config.architectures or [""])[0].endswith("ForMultipleChoice"):
+        inputs = {name: values[None] for name, values in inputs.items()}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = ids_BT
+    with torch.no_grad():
+        output: torch.Tensor = model(**inputs)[0]
+    return output.float()

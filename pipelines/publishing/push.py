@@ -1,0 +1,204 @@
+"""A push: everything but the card in one commit, then the card, so that no card stands without what it speaks of."""
+
+import contextlib
+import logging
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import ConfigError
+from pipelines.publish_sections import PublishConfig
+from pipelines.publishing.contents import CARD, Staged
+from pipelines.publishing.hub_calls import call
+from pipelines.publishing.load_back import compare_with_hub, sha256_of
+from pipelines.publishing.rights import Destination
+from pipelines.run import is_first_process, say
+from pipelines.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+REHEARSAL = "publish"  # folder of a run folder that shows what would be pushed
+WEIGHTS = re.compile(r".*\.safetensors(\.index\.json)?|adapter_config\.json")  # no old ones may stay beside new ones
+
+
+def push(
+    destination: Destination, staged: Staged, title: str, publish: PublishConfig, model: Path | None
+) -> dict[str, Any]:
+    """Makes the repository if need be, pushes what is staged, loads it back, and tells where it is.
+
+    Args:
+        destination: checked.
+        staged: searched for what must not leave.
+        title: of the first commit.
+        publish: the section.
+        model: folder of the model that is staged, if it is one of transformers.
+
+    Returns:
+        What published.json says: repo_id, repo_type, revision, commit, url, private, published, and files, their
+        SHA-256 by path.
+
+    Raises:
+        HubError: the Hub refused, or what it gives back is not what was pushed.
+    """
+    from huggingface_hub import HfApi
+
+    api, repo_id, repo_type = HfApi(), destination.repo_id, destination.repo_type
+    revision, files = publish.revision or "main", staged.files
+    say(f"Pushing {len(files):,} files, {staged.size_bytes / 1e6:,.1f} MB, to {repo_id}")
+    with _quiet_hub():
+        _make(api, destination, revision)
+        stale = [name for name in destination.files if WEIGHTS.fullmatch(name) and name not in files]
+        rest = {name: path for name, path in files.items() if name != CARD}
+        _commit(api, destination, revision, title, rest, stale)
+        commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, [])
+        if publish.git_tag is not None:
+            _tag(api, destination, publish.git_tag, commit)
+        if publish.collection is not None:
+            _add_to_collection(api, destination, publish.collection)
+        if publish.load_back:
+            compare_with_hub(destination, commit, files, model)
+    url = f"{api.endpoint}/{'' if repo_type == 'model' else 'datasets/'}{repo_id}"
+    if is_first_process():
+        print(f"{'published' if publish.load_back else 'pushed'} {url}\ncommit {commit}")
+    return {
+        "repo_id": repo_id,
+        "repo_type": repo_type,
+        "revision": revision,
+        "commit": commit,
+        "url": url,
+        "private": destination.private,
+        "published": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": {name: sha256_of(path) for name, path in files.items()},
+    }
+
+
+def _make(api: "HfApi", destination: Destination, revision: str) -> None:
+    repo_id, repo_type = destination.repo_id, destination.repo_type
+    call(
+        f"making {repo_id}",
+        lambda: api.create_repo(repo_id, repo_type=repo_type, private=destination.private, exist_ok=True),
+    )
+    if revision != "main":
+        call(
+            f"making the branch {revision}",
+            lambda: api.create_branch(repo_id, repo_type=repo_type, branch=revision, exist_ok=True),
+        )
+
+
+def _commit(
+    api: "HfApi", destination: Destination, revision: str, title: str, files: Mapping[str, Path], stale: list[str]
+) -> str:
+    """Commits files and deletions; returns the commit, which is the last one where nothing has changed."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    def commit() -> str:
+        deleted = [CommitOperationDelete(path_in_repo=name) for name in stale]
+        added = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
+        done = api.create_commit(
+            destination.repo_id,
+            [*deleted, *added],
+            commit_message=title,
+            repo_type=destination.repo_type,
+            revision=revision,
+        )
+        return str(done.oid)
+
+    return call(f"pushing to {destination.repo_id}", commit)
+
+
+def _tag(api: "HfApi", destination: Destination, tag: str, commit: str) -> None:
+    """Sets a tag, moving one of the same name."""
+    repo_id, repo_type = destination.repo_id, destination.repo_type
+    refs = call(f"looking for the tag {tag}", lambda: api.list_repo_refs(repo_id, repo_type=repo_type))
+    known = {ref.name: ref.target_commit for ref in refs.tags}
+    if known.get(tag) == commit:
+        return
+    if tag in known:
+        call(f"moving the tag {tag}", lambda: api.delete_tag(repo_id, tag=tag, repo_type=repo_type))
+    call(
+        f"setting the tag {tag}",
+        lambda: api.create_tag(repo_id, tag=tag, revision=commit, repo_type=repo_type, exist_ok=True),
+    )
+
+
+def _add_to_collection(api: "HfApi", destination: Destination, wanted: str) -> None:
+    """Adds the repository to a collection by its slug, or by the title of one of its owner's."""
+    namespace, slug = destination.repo_id.split("/")[0], wanted
+    if "/" not in wanted:
+        known = call("looking for the collection", lambda: list(api.list_collections(owner=namespace)))
+        slug = next((one.slug for one in known if one.title == wanted), "") or call(
+            f"making the collection {wanted}",
+            lambda: api.create_collection(wanted, namespace=namespace, private=destination.private).slug,
+        )
+    call(
+        f"adding to the collection {wanted}",
+        lambda: api.add_collection_item(slug, destination.repo_id, destination.repo_type, exists_ok=True),
+    )
+
+
+@contextlib.contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """Progress bars on terminals alone, and addresses in log lines without their query, which may hold a signature."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    def strip(entry: logging.LogRecord) -> bool:
+        entry.msg, entry.args = re.sub(r"\?\S+", "?(hidden)", entry.getMessage()), ()
+        return True
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    log = logging.getLogger("huggingface_hub.utils._http")
+    log.addFilter(strip)
+    try:
+        yield
+    finally:
+        log.removeFilter(strip)
+
+
+# ---------------------------------------------------------------- around a push
+
+
+def require_repo_id(publish: PublishConfig) -> None:
+    """Raises ConfigError if no repository is named."""
+    if publish.repo_id is None:
+        raise ConfigError(
+            "publish.repo_id is not set. Name the repository, such as --publish.repo_id user/name; to see what would "
+            "be pushed: --publish.dry_run true"
+        )
+
+
+@contextlib.contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Holds a run folder. Raises ConfigError if another process does."""
+    folder.lock()
+    try:
+        yield
+    finally:
+        folder.unlock()
+
+
+@contextlib.contextmanager
+def rehearsal(folder: RunFolder) -> Iterator[Path]:
+    """A folder of the run folder that shows what would be pushed, made anew."""
+    path = folder.path / REHEARSAL
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        yield path
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def show(staged: Staged, repo_type: str, publish: PublishConfig) -> None:
+    """A rehearsal as a table: commit, size and hash of every file."""
+    seen = "private" if publish.private else "public"
+    print(f"{repo_type} {publish.repo_id or 'user/name'}, {seen}, branch {publish.revision or 'main'}")
+    print(f"{'commit':>6}  {'bytes':>14}  {'sha256':<12}  file")
+    for name, path in sorted(staged.files.items(), key=lambda file: file[0] == CARD):
+        print(f"{1 + (name == CARD):>6}  {path.stat().st_size:>14,}  {sha256_of(path)[:12]}  {name}")
+    print(f"{len(staged.files):,} files, {staged.size_bytes:,} bytes. Nothing was pushed. All of it: {staged.folder}")

@@ -1,0 +1,150 @@
+"""Whether a push will be allowed: the repository's name, the access token, what is there already."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipelines.errors import ConfigError, HubError, did_you_mean
+from pipelines.publish_sections import PublishConfig
+from pipelines.publishing.hub_calls import call, check_reachable, status_of
+
+RepoType = Literal["model", "dataset"]
+OURS = "plumbline"  # tag of every card that is made here
+EMPTY = frozenset([".gitattributes", "README.md", "LICENSE"])  # what a repository begins with
+WRITE_ROLES = frozenset(["admin", "write", "contributor"])
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A repository that may be pushed to."""
+
+    repo_id: str
+    repo_type: RepoType
+    private: bool
+    files: tuple[str, ...]
+    """What it holds on the branch that is pushed to; of a new repository nothing."""
+
+    def card(self, revision: str | None) -> str:
+        """Its card as it is now; an empty text where there is none."""
+        from huggingface_hub import hf_hub_download
+
+        if "README.md" not in self.files:
+            return ""
+        with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
+            where: dict[str, Any] = {"repo_type": self.repo_type, "revision": revision, "local_dir": aside}
+            path = call("reading the card", lambda: hf_hub_download(self.repo_id, "README.md", **where))
+            return Path(path).read_text(encoding="utf-8")
+
+
+def check_name(repo_id: str) -> None:
+    """Raises ConfigError if it cannot be the name of a repository."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ConfigError(
+            f"publish.repo_id is {repo_id!r}; expected user/name: {' '.join(str(error).split())}"
+        ) from None
+
+
+def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destination:
+    """Asks the Hub whether what is wanted can be pushed.
+
+    Args:
+        publish: with repo_id; one without a user or organisation is the token's owner's.
+        repo_type: model or dataset.
+
+    Raises:
+        ConfigError: the repository is somebody else's, public against publish.private, or holds other things.
+        HubError: no token, one without write rights, or the Hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    check_reachable()
+    if get_token() is None:
+        raise HubError(
+            "There is no access token. Make one with write rights at https://huggingface.co/settings/tokens, then log "
+            "in with `hf auth login`, or set HF_TOKEN."
+        )
+    api = HfApi()
+    account = call("checking the access token", api.whoami)
+    wanted = str(publish.repo_id)
+    repo_id = wanted if "/" in wanted else f"{account['name']}/{wanted}"
+    check_name(repo_id)
+    _check_namespace(repo_id, account)
+    _check_token(repo_id, repo_type, account)
+    info = call(f"looking for {repo_id}", lambda: _info_or_none(api, repo_id, repo_type, publish.revision))
+    if info is None:
+        return Destination(repo_id, repo_type, publish.private, ())
+    call(f"checking the right to write to {repo_id}", lambda: api.auth_check(repo_id, repo_type=repo_type, write=True))
+    files = tuple(file.rfilename for file in info.siblings or [])
+    if publish.private and not info.private:
+        raise ConfigError(
+            f"{repo_id} exists and is public, but publish.private is true. To push where everybody sees it: "
+            "--publish.private false; or name another repository."
+        )
+    is_ours = OURS in (info.tags or []) or set(files) <= EMPTY
+    if not is_ours and not publish.exist_ok:
+        raise ConfigError(
+            f"{repo_id} exists and holds {len(files):,} files that Plumbline did not put there, such as "
+            f"{next(name for name in files if name not in EMPTY)!r}. Name another repository, or push into it all the "
+            "same: --publish.exist_ok true"
+        )
+    return Destination(repo_id, repo_type, bool(info.private), files)
+
+
+def _info_or_none(api: Any, repo_id: str, repo_type: str, revision: str | None) -> Any:
+    """What the Hub says of a repository at a revision, or at its main branch; None where there is none."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return api.repo_info(repo_id, repo_type=repo_type, revision=revision)
+    except RevisionNotFoundError:
+        return api.repo_info(repo_id, repo_type=repo_type)
+    except RepositoryNotFoundError as error:
+        if status_of(error) == 404:
+            return None
+        raise
+
+
+def _check_namespace(repo_id: str, account: dict[str, Any]) -> None:
+    namespace = repo_id.split("/")[0]
+    if namespace == account["name"]:
+        return
+    roles = {org["name"]: org.get("roleInOrg", "write") for org in account.get("orgs", [])}
+    if namespace not in roles:
+        mine = [account["name"], *roles]
+        raise ConfigError(
+            f"publish.repo_id is {repo_id!r}, but this access token is of {account['name']}, who is not in "
+            f"{namespace}.{did_you_mean(namespace, mine)} It can push to: {', '.join(mine)}."
+        )
+    if roles[namespace] not in WRITE_ROLES:
+        raise ConfigError(
+            f"publish.repo_id is {repo_id!r}, but {account['name']} has the role {roles[namespace]} in {namespace}, "
+            "which may not push. Ask its admins for the role write."
+        )
+
+
+def _check_token(repo_id: str, repo_type: RepoType, account: dict[str, Any]) -> None:
+    token = account.get("auth", {}).get("accessToken", {})
+    role = token.get("role", "write")  # OAuth tokens have none; the Hub will say
+    advice = "Make one with write rights at https://huggingface.co/settings/tokens, and log in with `hf auth login`."
+    if role == "read":
+        raise HubError(f"The access token {token.get('displayName', '')!r} may read and not write. {advice}")
+    if role == "fineGrained":
+        namespace = repo_id.split("/")[0]
+        scopes = token.get("fineGrained", {}).get("scoped", [])
+        allowed = {
+            scope["entity"].get("name")
+            for scope in scopes
+            if "repo.write" in scope.get("permissions", [])
+            and scope["entity"].get("type") in ("user", "org", repo_type)
+        }
+        if not allowed & {namespace, repo_id}:
+            raise HubError(
+                f"The access token {token.get('displayName', '')!r} has no right to write to {repo_id} (but to "
+                f"{', '.join(sorted(map(str, allowed))) or 'nothing'}). {advice}"
+            )
