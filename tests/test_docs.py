@@ -10,8 +10,6 @@ from conftest import RECIPES, REPOSITORY
 
 from pipelines.config import parse_config
 
-POSITIONAL = {"predict": "model.name", "generate": "model.name"}
-
 
 def commands(path: Path) -> list[list[str]]:
     """The recipe commands of a file, continued lines joined, comment marks and redirections left out."""
@@ -44,4 +42,4 @@ def test_a_shown_command_is_one_that_the_recipe_takes(path: Path, command: list[
     if "--print_config" in flags or "--help" in flags:
         return
     recipe = importlib.import_module(name)
-    parse_config(recipe.Config, str(REPOSITORY / command[place]), flags, POSITIONAL.get(name))
+    parse_config(recipe.Config, str(REPOSITORY / command[place]), flags, getattr(recipe, "POSITIONAL", None))

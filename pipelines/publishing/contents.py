@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.errors import CheckpointError, ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.leaks import Leak, find_leaks, hide, is_text
+from pipelines.publishing.metadata import base_id
 from pipelines.publishing.record import Record
 from pipelines.run import say
 
@@ -91,7 +92,7 @@ def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None
         raise ConfigError(
             f"publish.weights is adapter, but the run in {record.folder} has none: it was not trained with LoRA (lora.r)."
         )
-    base = publish.base_model or (record.base.hub_id if record.base is not None else None)
+    base = base_id(record, publish)
     if base is None:
         raise ConfigError(
             "publish.weights is adapter, which others load onto its base model, but that is a local checkpoint. State "

@@ -74,8 +74,7 @@ def procedure(record: Record) -> list[tuple[str, str]]:
     rows = [(label_of(key), quantity(plan[key], key)) for key in PLANNED if plan.get(key) is not None]
     for section in ("lora", "masking", "denoising", "contrastive", "embeddings", "tokenizer"):
         settings = {key: value for key, value in config.get(section, {}).items() if value not in (None, [], {}, False)}
-        used = section != "lora" or config["lora"]["r"] is not None
-        if settings and used:
+        if settings and (section != "lora" or "r" in settings):
             rows.append((label_of(section), ", ".join(f"{key}: {_shown(value)}" for key, value in settings.items())))
     training = config.get("training", {})
     rows += [(f"`{key}`", _shown(training[key])) for key in SETTINGS if training.get(key) not in (None, False)]

@@ -124,7 +124,10 @@ def hide(text: str, file: str) -> str:
     decode, encode = codec
     pieces, end = [], 0
     for match in _LITERAL.finditer(text):
-        pieces += [_hidden(text[end : match.start()], file), _hidden_literal(match.group(), file, decode, encode)]
+        pieces.append(_hidden(text[end : match.start()], file))
+        pieces.append(
+            _hidden_literal(match.group(), file, text[max(match.start() - 8, 0) : match.start()], decode, encode)
+        )
         end = match.end()
     return "".join([*pieces, _hidden(text[end:], file)])
 
@@ -185,9 +188,16 @@ def _is_record(file: str) -> bool:
     return path.suffix in RECORD_SUFFIXES and path.name not in VOCABULARIES | DATA_RECORDS
 
 
+def _is_of_both(file: str) -> bool:
+    """Whether a file shows rows of the data and tells of the run."""
+    path = PurePosixPath(file)
+    return path.suffix == ".html" or path.name in DATA_RECORDS
+
+
 # ---------------------------------------------------------------- how a text is read, and written again
 
-_LITERAL = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"')
+_HIDEABLE = re.compile(r"[/\\@]")  # every path and e-mail address has one of them
+_LITERAL = re.compile(r'"[^"\\\n]*+(?:\\[\s\S][^"\\\n]*+)*+"')
 
 
 def _reading(text: str, file: str) -> str:
@@ -205,7 +215,7 @@ def _reading(text: str, file: str) -> str:
 
 def _decoded(literal: str, decode: Callable[[str], str | None]) -> str:
     content = decode(literal) if "\\" in literal else None
-    return literal if content is None else f'"{_within_quotes(content)}"'
+    return literal if content is None else f'"{_within_quotes(content)}"' + "\n" * literal.count("\n")
 
 
 def _within_quotes(content: str) -> str:
@@ -242,25 +252,37 @@ def _encode_yaml(content: str) -> str:
     return str(yaml.safe_dump(content, default_style='"', width=sys.maxsize)).strip()
 
 
-def _hidden_literal(literal: str, file: str, decode: Callable[[str], str | None], encode: Callable[[str], str]) -> str:
+def _hidden_literal(
+    literal: str, file: str, before: str, decode: Callable[[str], str | None], encode: Callable[[str], str]
+) -> str:
     has_escapes = "\\" in literal
     content = decode(literal) if has_escapes else literal[1:-1]
     if content is None:
         return _hidden(literal, file)
-    changed = _hidden(content, file, is_literal=True)
+    changed = _hidden(content, file, f'{before}"')
     if changed == content:
         return literal
     return encode(changed) if has_escapes else f'"{changed}"'
 
 
-def _hidden(text: str, file: str, is_literal: bool = False) -> str:
-    """A text without escapes, or the content of a string literal, with all replaced that can be."""
-    quote = '"' if is_literal else ""
-    while spans := _apart(_hideable(f"{quote}{_within_quotes(text) if is_literal else text}{quote}", file)):
+def _hidden(text: str, file: str, before: str = "") -> str:
+    """A text with all replaced that can be.
+
+    Args:
+        text: without escapes, or the content of a string literal.
+        file: path in the repository.
+        before: for a literal, its quote and some of what stands before it.
+    """
+    if not _HIDEABLE.search(text):
+        return text
+    while spans := _apart(_hideable(f'{before}{_within_quotes(text)}"' if before else text, file)):
         pieces, end = [], 0
         for span in spans:
-            pieces += [text[end : span.start - len(quote)], span.replacement or ""]
-            end = span.end - len(quote)
+            if span.start >= len(before):
+                pieces += [text[end : span.start - len(before)], span.replacement or ""]
+                end = span.end - len(before)
+        if not pieces:
+            break
         text = "".join([*pieces, text[end:]])  # the last part of a path, which stays, may hold another find
     return text
 
@@ -295,19 +317,23 @@ def _places(text: str, word: str) -> Iterator[int]:
         at = text.find(word, at + 1)
 
 
+# Of JSON, YAML, Python and JavaScript, in text that is not decoded: `\\n/home` begins with a slash, not with an n.
+_ESCAPE = re.compile(r"\\(?:[nrt]|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})")
+_ASCII_WORD = re.compile(r"[A-Za-z0-9_]")
+
+
 def _is_bounded(text: str, start: int) -> bool:
-    """Whether no ASCII letter, digit or underscore stands before a place; the `n` of an escape `\\n` is none."""
-    before = text[max(start - 2, 0) : start]
-    return before in (r"\n", r"\r", r"\t") or re.search(r"[A-Za-z0-9_]$", before) is None
+    """Whether no ASCII letter, digit or underscore stands before a place."""
+    return _back(_ASCII_WORD, text, start, 9) == ""
 
 
 def _back(character: re.Pattern[str], text: str, at: int, limit: int = 200) -> str:
-    """What stands before a place of a text, as far back as characters of a kind go; the `n` of `\\n` is none."""
+    """What stands before a place of a text, as far back as characters of a kind go, and not into an escape."""
     start = at
     while start > max(at - limit, 0) and character.match(text, start - 1):
         start -= 1
-    is_escape = text[start - 1 : start] == "\\" and text[start : start + 1] in ("n", "r", "t") and start < at
-    return text[start + is_escape : at]
+    escape = _ESCAPE.match(text, start - 1, at) if start else None
+    return text[escape.end() if escape else start : at]
 
 
 # ---------------------------------------------------------------- secrets
@@ -322,7 +348,7 @@ class Format(NamedTuple):
 
 
 def _format(name: str, prefixes: str, rest: str) -> Format:
-    return Format(name, tuple(prefixes.split()), re.compile(rest))
+    return Format(name, tuple(prefixes.split()), re.compile(rest, re.ASCII))
 
 
 _GITLAB = "glpat- gldt- glrt- glrtr- glcbt- glptt- glft- glimt- glagent- gloas- glsoat- glffct-"
@@ -356,7 +382,7 @@ _FORMATS = (
     _format("Weights & Biases key", "wandb_v1_", r"\w{40,}"),
     # https://docs.slack.dev/authentication/tokens
     _format("Slack token", "xoxa- xoxb- xoxc- xoxd- xoxe- xoxe. xoxo- xoxp- xoxr- xoxs-", r"[A-Za-z0-9.-]{20,}"),
-    _format("Slack token", "xapp-", r"\d-[A-Z0-9]+-\d+-[a-z0-9]+"),
+    _format("Slack token", "xapp-", r"\d-[A-Z0-9]{8,}-\d+-[a-z0-9]{16,}"),
     _format("Slack webhook", "hooks.slack.com/", r"(?:services|workflows|triggers)/[A-Za-z0-9+/]{40,}"),
     # https://docs.stripe.com/keys
     _format("Stripe key", "sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_", r"[A-Za-z0-9]{16,}"),
@@ -380,6 +406,9 @@ _FORMATS = (
     _format("SendGrid key", "SG.", r"[\w-]{22}\.[\w-]{43}"),
     _format("age secret key", "AGE-SECRET-KEY-1", r"[0-9A-Z]{58}"),
 )
+
+# What every secret of a format is part of: a text is searched for some eighty prefixes only in the few that it has.
+_RUN = re.compile(r"[A-Za-z0-9_.=/%+-]{20,}")
 
 _KEY_WORD = r"(?:api_?key|key|login|password|relogin|token|user)"
 _BETWEEN = r"""[\s"'`:=,()\[\]{}<>|-]{1,8}"""
@@ -408,7 +437,7 @@ _NAMED = tuple(
 # RFC 7468, OpenSSH and PGP; without a line of base 64 behind it, it is a mention of one.
 _PEM = re.compile(
     r"(-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----)"
-    r"""(?:\\[nr]|[\s"'+,]|[A-Z][\w-]+: [^\n\r\\]{0,80}){0,40}[A-Za-z0-9+/]{40}"""
+    r"""(?:\\[nr]|[\s"'+,]|[A-Z][\w-]+: [^\n\r\\]{0,80}+){0,40}+[A-Za-z0-9+/]{40}"""
 )
 _PUTTY = re.compile(r"PuTTY-User-Key-File-\d(?=: )")
 
@@ -416,7 +445,7 @@ _USER_INFO = re.compile(r"""://([^\s/:@"'`<>()\[\]{}?#|]*):([^\s/@"'`<>()\[\]{}|
 _SCHEME = re.compile(r"[A-Za-z0-9+.-]")
 _PLACEHOLDER = re.compile(
     r"(?i)^[$%*]|^(?:my|your|the|some)?[_-]?(?:pass|password|passwd|passphrase|pwd|pw|secret|token|api_?key|key|tiger|"
-    r"repo)\d{0,2}$|example|placeholder|dummy|redacted|hidden|xxxx|your_|\.\.\.|\*\*\*"
+    r"repo)\d{0,2}$|example|placeholder|dummy|redacted|hidden|xxxx|your[_-]|\.\.\.|\*\*\*"
 )
 
 # What a secret is assigned to -> least length of its value.
@@ -436,7 +465,7 @@ _NAME_CHARACTER = re.compile(r"[\w.-]")
 # Special tokens of a tokenizer, and figures per token.
 _NO_SECRET = re.compile(
     r"(?i)(?:^|[_.-])(?:bos|eos|pad|unk|cls|sep|mask|image|audio|video|special|start|end|stop|prefix|suffix|middle|eot|"
-    r"eod|box|lang|language|per|next|first|last)[_-]$"
+    r"eod|box|lang|language|per|next|first|last)[_-]\Z"
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
@@ -446,9 +475,10 @@ def _secrets(text: str, known: Mapping[str, str]) -> Iterator[Span]:
     for secret, name in known.items():
         for at in _places(text, secret):
             yield _secret(at, at + len(secret), f"the value of {name}")
+    runs = "\n".join(_RUN.findall(text))
     for form in _FORMATS:
         for prefix in form.prefixes:
-            for at in _places(text, prefix):
+            for at in _places(text, prefix) if prefix in runs else ():
                 match = form.rest.match(text, at + len(prefix))
                 if match is not None and _is_bounded(text, at):
                     yield _secret(at, match.end(), f"{form.name} {prefix}…")
@@ -593,16 +623,18 @@ _NOWHERE = re.compile(
 )
 # Relations of NYT10 and Freebase, which are labels: /people/person/place_lived
 _RELATION = re.compile(r"/(?:broadcast|business|film|location|people|sports|time)/[a-z_]+/[a-z_]+")
-_LINK = re.compile(r"""\]\($|\b(?:href|src)=["']?$|base64,$""")
-# Where a path is of this machine although rows of the data stand in the file: before and behind it.
+_LINK = re.compile(r"""(?:\]\(|\b(?:href|src)=["']?|base64,)\Z""")
+# Where a path is of this machine although rows of the data stand in the file: what is before and behind it.
 _VALUES = (
-    (re.compile(r'(?:^|[\n:,\[]\s*)(?:"|&#34;|&quot;)$'), re.compile(r'"|&#34;|&quot;|, row ')),  # JSON, also in HTML
-    (re.compile(r"--[\w.-]+[ =](?:'|&#39;)?$"), re.compile("")),  # the command
-    (re.compile(r"<h\d>$"), re.compile(", row ")),  # heading of a row in a report
+    (re.compile(r"--[\w.-]+[ =](?:'|&#39;)?\Z"), re.compile("")),  # the command
+    (re.compile(r"\n +(?:- |[\w.]+: )(?:'|&#39;)?\Z"), re.compile(r"(?:'|&#39;)?\n")),  # the config
+    (re.compile(r"(?:^|[\n:,\[])\s*(?:&#34;|&quot;)\Z"), re.compile("&#34;|&quot;")),  # the receipt
+    (re.compile(r"(?:\"|<h\d>)\Z"), re.compile(r", row \d")),  # a row
+    (re.compile(r"\btrained on \Z"), re.compile(" ·|<")),  # the data
 )
 
-_PERSON = re.compile(rf"/(?:(?:home|Users)/([\w.-]+)/|root/){_PART}")
-_WINDOWS_PERSON = re.compile(r"""(?i)[A-Z]:(?:\\{1,2}|/)users(?:\\{1,2}|/)([\w.-]+)(?=[\\/\s"'`<&]|$)""")
+_PERSON = re.compile(rf"/(?:(?:home|Users)/([\w.-]+)/|root/{_PART})")
+_WINDOWS_PERSON = re.compile(r"""(?i)[A-Z]:(?:\\{1,2}|/)users(?:\\{1,2}|/)([\w.-]+)""")
 # Names in documentation, and accounts that many machines have.
 _NOBODY = re.compile(
     r"(?i)\.*|(?:my|your|some)?[_-]?(?:name|user|user[_-]?name)|users|you|me|someone|somebody|foo|bar|example|default|"
@@ -624,40 +656,41 @@ def _paths(text: str, file: str) -> Iterator[tuple[int, int]]:
         yield start, _end_of_value(text, file, start, end)
     if not _is_vocabulary(file):
         for start, end in _absolute_paths(text):
-            if _is_record(file) or _is_value(text, start, end):
-                yield start, _end_of_value(text, file, start, end)
+            end = _end_of_value(text, file, start, end)
+            if _is_record(file) or (_is_of_both(file) and _is_value(text, start, end)):
+                yield start, end
 
 
 def _absolute_paths(text: str) -> Iterator[tuple[int, int]]:
-    for match in _POSIX.finditer(text):
-        end = _end_of(_POSIX, text, match.start())
-        if _is_somewhere(text[match.start() : end]) and not _is_linked(text, match.start()):
-            yield match.start(), end
     for expression in (_TILDE, _DRIVE, _SHARE):
         for match in expression.finditer(text):
             # `Q:\nWhat` is a prompt, with a line end that was written as two characters.
             if expression is _TILDE or any(part[:1] != "n" for part in _SLASHES.split(match.group())[1:]):
                 yield match.start(), _end_of(expression, text, match.start())
+    for match in _POSIX.finditer(text):
+        end = _end_of(_POSIX, text, match.start())
+        if _is_somewhere(text[match.start() : end]) and not _is_linked(text, match.start()):
+            yield match.start(), end
 
 
 def _paths_of_people(text: str) -> Iterator[tuple[int, int]]:
     """Paths that name a person, or begin with a folder of this user or process."""
+    for word in ("Users", "users", "USERS"):
+        for at in _places(text, word):
+            person = _WINDOWS_PERSON.search(text, max(at - 4, 0), at + 80)
+            if person is not None and not _is_nobody(person[1]) and _is_bounded(text, person.start()):
+                yield person.start(), max(person.end(), _end_of(_DRIVE, text, person.start()))
     for folder in ("/home/", "/Users/", "/root/"):
         for at in _places(text, folder):
             person = _PERSON.match(text, at)
             start = None if person is None or _is_nobody(person[1]) else _start_of_path(text, at)
             if start is not None:
                 yield start, _end_of(_POSIX_HERE, text, start)
-    for word in ("Users", "users", "USERS"):
-        for at in _places(text, word):
-            person = _WINDOWS_PERSON.search(text, max(at - 4, 0), at + 80)
-            if person is not None and not _is_nobody(person[1]) and _is_bounded(text, person.start()):
-                yield person.start(), max(person.end(), _end_of(_DRIVE, text, person.start()))
     for own in _own_folders():
         goes_on = _INSIDE if own.count("/") == 1 else _INSIDE_OR_END  # "/root" alone is a word
         for at in _places(text, own):
             if goes_on.match(text, at + len(own)) and _start_of_path(text, at) == at:
-                yield at, _end_of(_POSIX_HERE, text, at)
+                yield at, _end_of(_POSIX_HERE, text, at + len(own))
 
 
 def _own_folders() -> list[str]:
@@ -698,7 +731,7 @@ def _start_of_path(text: str, at: int) -> int | None:
         return start + 2 if text[max(start - 5, 0) : start] == "file:" else None
     if head.startswith("/"):
         return start
-    return None if re.search(r"\w", head) or head in (".", "..", "~") else at
+    return None if re.search(r"[\w.~/]\Z", head) else at
 
 
 def _end_of(expression: re.Pattern[str], text: str, start: int) -> int:
@@ -707,25 +740,28 @@ def _end_of(expression: re.Pattern[str], text: str, start: int) -> int:
     return start if match is None else start + len(match.group().rstrip(".*?!").rstrip("/"))
 
 
+_QUOTED = re.compile(rf"{_QUOTE}\Z")
 _OTHER_VALUE = re.compile(r"\s[/~-]|\s[A-Za-z]:[\\/]|[.:;,?!]\s|\s[(#]")
+_CLOSING = re.compile(r"""["'`{}\[\]]""")  # of something that was opened before the path
 _BEFORE_VALUE = re.compile(r"\s*(?:- +)*(?:[\w.-]+: +)?")
 
 
 def _end_of_value(text: str, file: str, start: int, end: int) -> int:
     """Where a path with blanks ends, if quotes or YAML tell; otherwise `end`, that of its part without blanks."""
-    quote = text[start - 1 : start]
     line_end = text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end
-    if quote and quote in "\"'`":
-        stop = text.find(quote, end, min(line_end, start + 400))
+    quoted = _QUOTED.search(text, max(start - 6, 0), start)
+    if quoted:
+        stop = text.find(quoted.group(), end, min(line_end, start + 400))
     elif PurePosixPath(file).suffix in (".yaml", ".yml"):
         is_value = _BEFORE_VALUE.fullmatch(text, text.rfind("\n", 0, start) + 1, start)
         stop = line_end if is_value else -1
     else:
         return end
-    if stop < 0 or _OTHER_VALUE.search(text, end, stop):
+    more = text[end:stop].rstrip().rstrip("/")
+    if stop < 0 or not re.search(r"\w", more) or _OTHER_VALUE.search(text, end, stop) or _CLOSING.search(more):
         return end
-    return end + len(text[end:stop].rstrip())
+    return end + len(more)
 
 
 def _hidden_path(path: str) -> str:

@@ -19,6 +19,11 @@ HUB_METRICS = {
 }
 
 
+def base_id(record: Record, publish: PublishConfig) -> str | None:
+    """The base model on the Hub, as the author states it or as it is known."""
+    return publish.base_model or (None if record.base is None else record.base.hub_id)
+
+
 def metadata_yaml(
     record: Record, description: Description, publish: PublishConfig, license: License | None, model_name: str
 ) -> str:
@@ -33,7 +38,7 @@ def metadata_yaml(
     """
     from huggingface_hub import ModelCardData
 
-    base = publish.base_model or (record.base.hub_id if record.base is not None else None)
+    base = base_id(record, publish)
     relation = "adapter" if publish.weights == "adapter" else "finetune"
     results = eval_results(record, description)
     data = ModelCardData(

@@ -1,13 +1,15 @@
 """The model card: README.md of a run's model folder, made of the files of the run and of nothing else."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing import evidence
 from pipelines.publishing.description import Description
 from pipelines.publishing.licenses import License
-from pipelines.publishing.metadata import metadata_yaml
+from pipelines.publishing.metadata import base_id, metadata_yaml
 from pipelines.publishing.own_text import framed, own_text
 from pipelines.publishing.pretraining_card import describe_pretraining
 from pipelines.publishing.record import Record, read_record
@@ -54,7 +56,11 @@ def model_card(record: Record, publish: PublishConfig, license: License | None, 
         source: what its code loads the model from: a repository, or "." for its own folder.
         own: the text of its author.
     """
+    if source == ".":  # where the whole model lies, with the adapter beside it
+        publish = replace(publish, weights="merged")
     describe = next(DESCRIBE[section] for section in DESCRIBE if section in record.config)
+    if publish.weights == "adapter":
+        describe = partial(describe_task, adapter_of=base_id(record, publish))
     description = describe(record, source)
     metrics, analysis = dict(record.metrics), record.analysis
     command, needs = evidence.reproduction(record, has_records=publish.records and source != ".")

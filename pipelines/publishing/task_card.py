@@ -63,8 +63,8 @@ print(tokenizer.decode(model.generate(**batch, max_new_tokens=40)[0]))""",
 }
 
 
-def describe_task(record: Record, source: str) -> Description:
-    """What the card of a fine-tuned model says."""
+def describe_task(record: Record, source: str, adapter_of: str | None = None) -> Description:
+    """What the card of a fine-tuned model says; of an adapter, adapter_of is its base model on the Hub."""
     task, plan, metrics = str(record.task), record.plan, dict(record.metrics)
     config = json.loads((record.model / "config.json").read_text(encoding="utf-8"))
     tag, auto_class, example = USES[_use(record.model, task, config)]
@@ -86,14 +86,26 @@ def describe_task(record: Record, source: str) -> Description:
         f"steps of {plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows).",
         scores=lines,
         scored=f"Scored on {metrics['eval_rows']:,} rows; brackets are 95 % intervals.",
-        code=f"""from transformers import {auto_class}, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("{source}")
-model = {auto_class}.from_pretrained("{source}")
+        code=f"""{_loading(auto_class, source, adapter_of)}
 {example}""",
         limits="The scores are of rows like those of the data it was trained on, and say nothing of others.",
         pipeline_tag=tag,
     )
+
+
+def _loading(auto_class: str, source: str, adapter_of: str | None) -> str:
+    if adapter_of is None:
+        return f"""from transformers import {auto_class}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{source}")
+model = {auto_class}.from_pretrained("{source}")"""
+    return f"""from peft import PeftModel
+from transformers import AutoConfig, {auto_class}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("{source}")
+config = AutoConfig.from_pretrained("{source}")  # knows the labels, which the base model does not
+model = {auto_class}.from_pretrained("{adapter_of}", config=config)
+model = PeftModel.from_pretrained(model, "{source}")"""
 
 
 def _use(folder: Path, task: str, config: dict[str, Any]) -> str:
