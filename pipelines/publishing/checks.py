@@ -11,7 +11,7 @@ from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.contents import leak_message
 from pipelines.publishing.hub_calls import call
-from pipelines.publishing.leaks import find_leaks
+from pipelines.publishing.leaks.search import find_leaks
 from pipelines.publishing.licenses import License, choose_license
 from pipelines.publishing.record import Base, base_of
 from pipelines.publishing.rights import RepoType, check_destination, check_name

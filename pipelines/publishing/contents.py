@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipelines.errors import CheckpointError, ConfigError
 from pipelines.publish_sections import PublishConfig
-from pipelines.publishing.leaks import Leak, find_leaks, hide, is_text
+from pipelines.publishing.leaks.reading import ABSOLUTE_PATH, EMAIL
+from pipelines.publishing.leaks.search import Leak, find_leaks, hide, is_text
 from pipelines.publishing.metadata import base_id
 from pipelines.publishing.record import Record
 from pipelines.run import say
@@ -27,6 +28,7 @@ RECORDS = (
 NOT_OF_ADAPTERS = ("model.safetensors", "generation_config.json")
 UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")  # may run code when they are read
 SHOWN_LEAKS = 20
+PERSONAL = (ABSOLUTE_PATH, EMAIL)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None
     adapter = record.model / "adapter"
     if not adapter.is_dir():
         raise ConfigError(
-            f"publish.weights is adapter, but the run in {record.folder} has none: it was not trained with LoRA (lora.r)."
+            f"publish.weights is adapter, but the run in {record.folder} was not trained with LoRA (lora.r)."
         )
     base = base_id(record, publish)
     if base is None:
@@ -134,8 +136,10 @@ def leak_message(leaks: list[Leak]) -> str:
     advice = []
     if any(leak.can_be_hidden for leak in leaks):
         advice.append("To push paths and addresses as (hidden): --publish.hide true.")
-    if any(not leak.can_be_hidden for leak in leaks):
+    if any(leak.kind not in PERSONAL for leak in leaks):
         advice.append("A token or key that was written down should be revoked where it was made, and taken out.")
+    if any(leak.kind in PERSONAL and not leak.can_be_hidden for leak in leaks):
+        advice.append("An entry of a vocabulary was learnt from the data: take it out there, and train anew.")
     if any(leak.file.startswith("run/") for leak in leaks):
         advice.append("To leave the records of the run out: --publish.records false.")
     return "\n".join(["Nothing was pushed: this must not leave the machine:", *lines, *more, *advice])

@@ -71,7 +71,8 @@ def worst_slices(record: Record) -> list[dict[str, Any]]:
 def procedure(record: Record) -> list[tuple[str, str]]:
     """The plan and the settings that decide what is learnt: label and value."""
     plan, config = record.plan, record.config
-    rows = [(label_of(key), quantity(plan[key], key)) for key in PLANNED if plan.get(key) is not None]
+    rows = [] if record.architecture is None else [("Architecture", record.architecture)]
+    rows += [(label_of(key), quantity(plan[key], key)) for key in PLANNED if plan.get(key) is not None]
     for section in ("lora", "masking", "denoising", "contrastive", "embeddings", "tokenizer"):
         settings = {key: value for key, value in config.get(section, {}).items() if value not in (None, [], {}, False)}
         if settings and (section != "lora" or "r" in settings):

@@ -18,7 +18,7 @@ from pipelines.publishing.task_card import describe_task
 from pipelines.publishing.templates import render
 from pipelines.publishing.tokenizer_card import describe_tokenizer
 from pipelines.publishing.vectors_card import describe_vectors
-from pipelines.reporting.scores import members_table, task_verdict, verdict
+from pipelines.reporting.scores import domain_table, members_table, task_verdict, verdict
 from pipelines.reporting.words import label_of, number
 from pipelines.run_folder import RunFolder
 
@@ -72,6 +72,7 @@ def model_card(record: Record, publish: PublishConfig, license: License | None, 
         "record": record,
         "verdict": (task_verdict(analysis, metrics) if analysis else verdict(metrics))[0],
         "other_runs": members_table(metrics),
+        "domains": domain_table(metrics),
         "adapter": source == "." and (record.model / "adapter").is_dir(),
         "headline": label_of(headline) if headline else "",
         "overall": number(metrics.get(f"eval_{headline}"), 4),

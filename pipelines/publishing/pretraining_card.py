@@ -1,6 +1,5 @@
 """What the card of a pretrained language model says."""
 
-import json
 from dataclasses import dataclass
 
 from pipelines.publishing.description import Description
@@ -69,9 +68,8 @@ def describe_pretraining(record: Record, source: str) -> Description:
     ]
     for name, figures in rows.items():
         table.append(f"| {name} | {' | '.join(f'{figures[column]:.4f}' for column in kind.columns)} |")
-    model_type = json.loads((record.model / "config.json").read_text(encoding="utf-8"))["model_type"]
     registration = (
-        "import pipelines.models.recurrent  # a model type of Plumbline\n" if model_type == "recurrent" else ""
+        "import pipelines.models.recurrent  # a model type of Plumbline\n" if record.architecture == "recurrent" else ""
     )
     start = "from random weights" if record.base is None else f"going on from {record.base.shown}"
     return Description(

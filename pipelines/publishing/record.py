@@ -67,6 +67,14 @@ class Record:
         return str(json.loads(written.read_text(encoding="utf-8"))["task"]) if written.is_file() else None
 
     @cached_property
+    def architecture(self) -> str | None:
+        """Model type of transformers, if it is one."""
+        written = self.model / "config.json"
+        if "model" not in self.config or not written.is_file():
+            return None
+        return str(json.loads(written.read_text(encoding="utf-8"))["model_type"])
+
+    @cached_property
     def base(self) -> Base | None:
         """The checkpoint that training went on from; None: it began with random weights."""
         return base_of(self.config.get("model", {}).get("name"))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install -c requirements.lock -e '.[energy]'"
 FILE = "energy.json"
+TOLD = ("country_iso_code", "cpu_power", "codecarbon_version")
 SUMS = ("seconds", "energy_kwh", "cpu_energy_kwh", "gpu_energy_kwh", "ram_energy_kwh")
 COVERS = "the machine of the first process as a whole, while the model trained"
 SECONDS_BETWEEN_MEASUREMENTS = 15  # codecarbon's default; after kill -9 so much is missing
@@ -143,11 +144,14 @@ def _keep(folder: "RunFolder", before: list[dict[str, Any]], tracker: Any) -> No
 
 
 def _write(folder: "RunFolder", before: list[dict[str, Any]], part: dict[str, Any]) -> None:
+    """Writes the sums of all parts, what is told of any of them, and the parts; CO2 only if all have it."""
     parts = [*before, part]
-    sums: dict[str, Any] = {name: sum(each[name] for each in parts) for name in SUMS}
+    content: dict[str, Any] = {name: sum(each[name] for each in parts) for name in SUMS}
     emissions = [each["emissions_kg"] for each in parts]
-    sums["emissions_kg"] = None if None in emissions else sum(emissions)
-    folder.write_json(FILE, sums | {"covers": COVERS, "parts": parts})
+    content["emissions_kg"] = None if None in emissions else sum(emissions)
+    for name in TOLD:
+        content[name] = "; ".join(dict.fromkeys(each[name] for each in parts if each[name])) or None
+    folder.write_json(FILE, content | {"covers": COVERS, "parts": parts})
 
 
 def _part(tracker: Any, total: "EmissionsData") -> dict[str, Any]:
@@ -169,7 +173,7 @@ def _part(tracker: Any, total: "EmissionsData") -> dict[str, Any]:
         "gpu_count": total.gpu_count,
         "ram_gb": total.ram_total_size,
         "power_usage_effectiveness": total.pue,
-        "codecarbon": importlib.metadata.version("codecarbon"),
+        "codecarbon_version": importlib.metadata.version("codecarbon"),
     }
 
 
