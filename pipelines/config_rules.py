@@ -118,6 +118,7 @@ OPEN_RANGES: dict[str, tuple[float, float]] = {
 NEEDS = (
     ("training.early_stopping_patience", "training.load_best_model_at_end"),
     ("training.hub_model_id", "training.push_to_hub"),
+    ("run.country_iso_code", "run.measure_energy"),
 )
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {

@@ -20,7 +20,7 @@ TokenizerType = Literal["bpe", "unigram", "wordpiece", "char"]
 
 
 @dataclass
-class RunConfig:
+class PlainRunConfig:
     """run: where the run goes, and what it may use of the machine."""
 
     dir: str | None = None
@@ -29,6 +29,12 @@ class RunConfig:
     """Delete the run folder first and start anew."""
     threads: int | None = None
     """CPU threads of each process. Default: the machine's cores shared among its processes."""
+
+
+@dataclass
+class RunConfig(PlainRunConfig):
+    """run: where the run goes, and what it may use of the machine."""
+
     measure_energy: bool = False
     """Measure the energy of training with codecarbon (extra energy)."""
     country_iso_code: str | None = None

@@ -28,6 +28,7 @@ def main(config: Config) -> None:
     from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.run_folder import find_run_folder, without_checkpoints
     from pipelines.training import embeddings
+    from pipelines.training.energy import check_energy, measured_energy
 
     folder = find_run_folder(config, __file__)
     if publish_if_finished(folder, config):
@@ -36,6 +37,7 @@ def main(config: Config) -> None:
 
     with without_checkpoints(folder):
         embeddings.check_embeddings(config.embeddings)
+        check_energy(config.run)
         sets = read_sets(config.evaluation)
         corpus = load_corpus(config.data)
         text = read_words(corpus, config.embeddings)
@@ -43,7 +45,8 @@ def main(config: Config) -> None:
         embeddings.start_run(folder, config, plan, text.receipt, corpus.fingerprint)
 
         counts = embeddings.count_pairs(text, config.embeddings, config.evaluation)
-        vectors, training, metrics = embeddings.train_vectors(config.embeddings, plan, text, counts, folder)
+        with measured_energy(folder):
+            vectors, training, metrics = embeddings.train_vectors(config.embeddings, plan, text, counts, folder)
         embeddings.save_vectors(vectors, folder)
         folder.write_json("receipt.json", text.receipt | {"training": training})
 

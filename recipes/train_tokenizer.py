@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
-from pipelines.sections import CorpusConfig, RunConfig, TokenizerEvaluationConfig, TokenizerTrainingConfig
+from pipelines.sections import CorpusConfig, PlainRunConfig, TokenizerEvaluationConfig, TokenizerTrainingConfig
 
 
 @dataclass
 class Config:
-    run: RunConfig = field(default_factory=RunConfig)
+    run: PlainRunConfig = field(default_factory=PlainRunConfig)
     data: CorpusConfig = field(default_factory=CorpusConfig)
     tokenizer: TokenizerTrainingConfig = field(default_factory=TokenizerTrainingConfig)
     evaluation: TokenizerEvaluationConfig = field(default_factory=TokenizerEvaluationConfig)

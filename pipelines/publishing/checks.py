@@ -8,6 +8,7 @@ from typing import Any
 from pipelines.config import config_to_yaml
 from pipelines.data.sources import stated_source
 from pipelines.errors import ConfigError
+from pipelines.pretrained import checkpoint_of
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.contents import leak_message
 from pipelines.publishing.hub_calls import call
@@ -35,9 +36,7 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
     if publish.weights == "adapter":
         _check_adapter(publish, config, base)
     if publish.export:
-        from pipelines.publishing.export import check_export
-
-        check_export()
+        _check_export(getattr(config, "model", None))
     if publish.records and not publish.hide:
         _check_config(config)
     if publish.dry_run:
@@ -94,6 +93,30 @@ def _check_adapter(publish: PublishConfig, config: Any, base: Base | None) -> No
         raise ConfigError(
             "publish.weights is adapter, which others load onto its base model, but model.name is a local checkpoint. "
             "State where on the Hub it is with --publish.base_model user/name."
+        )
+
+
+def _check_export(model: Any) -> None:
+    """Raises ConfigError if a model of this section cannot be exported."""
+    from transformers import AutoConfig
+
+    from pipelines.models.build import scratch_values
+    from pipelines.publishing.export import check_export
+
+    check_export()
+    if model is None:
+        raise ConfigError("publish.export is for models of transformers, and this recipe makes none. Leave it out.")
+    if model.name is None:
+        model_type = scratch_values(model)["model_type"]
+        known = None if model_type == "recurrent" else AutoConfig.for_model(model_type)
+    else:
+        known = checkpoint_of("model.name", model.name, model.revision).load("config", AutoConfig.from_pretrained)
+        model_type = known.model_type
+    joined = getattr(model, "decoder_name", None) is not None
+    if known is None or known.is_encoder_decoder or joined:
+        what = "a recurrent model" if known is None else "an encoder-decoder"
+        raise ConfigError(
+            f"publish.export is set, but the model is of type {model_type}: {what} cannot be exported. Leave it out."
         )
 
 
