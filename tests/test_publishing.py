@@ -250,13 +250,14 @@ def test_a_rehearsal_shows_what_a_push_does(hub: HubServer, worker: HubWorker, c
         assert (classifier / "publish" / name).read_bytes() == data
 
 
-def test_records_may_stay_and_checkpoints_may_go(
+def test_records_may_stay_and_checkpoints_and_an_onnx_graph_may_go(
     hub: HubServer, worker: HubWorker, classifier: Path, place: Path
 ) -> None:
     wanted = ("--publish.records", "false", "--publish.checkpoints", "true", "--publish.revision", "lab")
+    wanted += ("--publish.export", "[onnx]")
     done(worker.run("publish_to_hub", str(classifier), "--publish.repo_id", "ada/states", *wanted, cwd=place))
     files = hub.files("ada/states", "lab")
-    assert "checkpoints/checkpoint-6/optimizer.pt" in files
+    assert {"checkpoints/checkpoint-6/optimizer.pt", "onnx/model.onnx"} <= files.keys()
     assert not [name for name in files if name.startswith("run/")]
     assert hub.files("ada/states").keys() == {".gitattributes"}, "the main branch is as it was"
 
@@ -424,14 +425,35 @@ def test_predictions_are_published_as_a_dataset(
 # ---------------------------------------------------------------- other kinds
 
 
+@pytest.mark.parametrize(
+    ("recipe", "model"),
+    [
+        ("pretrain_seq2seq", "{model_type: t5, d_model: 16, d_kv: 8, d_ff: 16, num_layers: 1, num_heads: 2}"),
+        ("pretrain_clm", "{model_type: recurrent, cell_type: lstm, hidden_size: 16}"),
+        ("train_tokenizer", None),
+    ],
+)
+def test_an_export_that_cannot_be_made_is_refused_before_training(
+    recipe: str, model: str | None, worker: HubWorker, decoder: Path, place: Path
+) -> None:
+    argv = ["--data.files.train", "corpus.jsonl", "--run.dir", "none", "--publish.repo_id", "ada/none"]
+    argv += [] if model is None else ["--model.config", model]
+    failed = worker.run(recipe, *argv, "--publish.export", "[onnx]", cwd=place)
+    assert failed.code == 2
+    assert "publish.export is" in failed.err
+    assert not Path("none").exists()
+
+
 @pytest.mark.parametrize("task", ["qa", "ner", "multiple_choice", "summarization", "chat"])
 def test_models_of_other_tasks_are_published(task: str, hub: HubServer, worker: HubWorker, place: Path) -> None:
     recipe = f"finetune_{task}"
     wanted = ("--publish.repo_id", f"ada/{task}", "--evaluation.learning_curve", "false")
+    wanted += ("--run.measure_energy", "true", "--run.country_iso_code", "FRA") * (task == "ner")
     told = done(worker.run(recipe, *flags(task, Path(), Path(f"run-{task}"), *wanted, steps=2), cwd=place))
     assert "Loaded back" in told.err
     card = hub.files(f"ada/{task}")["README.md"].decode()
     assert ModelCard(card).data.eval_results
+    assert ("kg of CO2 by the electricity mix of FRA" if task == "ner" else "Energy was not measured.") in card
     done(worker.execute(code_of(card), place))
 
 

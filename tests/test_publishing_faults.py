@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -489,18 +488,22 @@ def test_the_wait_that_the_hubs_rate_limit_asks_for(monkeypatch: pytest.MonkeyPa
 def test_ctrl_c(place: str, hub: Hub, push: Pushing) -> None:
     push.worker.execute("import signal; signal.signal(signal.SIGINT, signal.default_int_handler)", push.run)
     method, path, before = PLACES[place]
-    spoil(hub, place, Fault(delay_seconds=1))
+    spoil(hub, place, Fault(delay_seconds=2))
+    ended = threading.Event()
 
     def interrupt() -> None:
-        while len(hub.seen(method, path)) <= before:
-            time.sleep(0.01)
-        time.sleep(0.1)
-        os.kill(push.worker._process.pid, signal.SIGINT)
+        while len(hub.seen(method, path)) <= before and not ended.wait(0.01):
+            pass
+        if not ended.wait(0.1):
+            os.kill(push.worker._process.pid, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    done = push()
-    thread.join()
+    try:
+        done = push()
+    finally:
+        ended.set()
+        thread.join()
     assert done.code == 130 and "Interrupted." in done.err and "run the same command again" in done.err, done
     assert contents(push.run) == push.before
     hub.rules.clear()
