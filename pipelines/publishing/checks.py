@@ -14,7 +14,7 @@ from pipelines.publishing.contents import leak_message
 from pipelines.publishing.hub_calls import call
 from pipelines.publishing.leaks.search import find_leaks
 from pipelines.publishing.licenses import License, choose_license
-from pipelines.publishing.record import Base, base_of
+from pipelines.publishing.record import Base, base_of, license_ids
 from pipelines.publishing.rights import RepoType, check_destination, check_name
 from pipelines.run import command_line, say
 
@@ -31,21 +31,23 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
     check_name(str(publish.repo_id))
+    if publish.base_model is not None:
+        check_name(publish.base_model, "publish.base_model")
     source = stated_source(config.data)
     base = base_of(getattr(getattr(config, "model", None), "name", None))
     if publish.weights == "adapter":
         _check_adapter(publish, config, base)
     if publish.export:
         _check_export(getattr(config, "model", None))
-    if publish.records and not publish.hide:
-        _check_config(config)
+    if publish.records:
+        _check_config(config, publish.hide)
     if publish.dry_run:
         choose_license(publish, None if base is None else base.license, source["license"])
         return
     destination = check_destination(publish, "model")
     license = license_of(publish, base, source)
     check_card(f"---\n{_metadata(publish, base, source, license)}\n---\n", "model")
-    stated = "without a licence (--publish.license)" if license is None else f"under {license.name or license.id}"
+    stated = "without a licence (--publish.license)" if license is None else f"under {license.shown}"
     say(f"Will be published as {destination.repo_id}, {'private' if destination.private else 'public'}, {stated}")
 
 
@@ -82,8 +84,7 @@ def _hub_license(repo_id: str, repo_type: RepoType) -> str | None:
     from huggingface_hub import HfApi
 
     info: Any = call(f"asking for the licence of {repo_id}", lambda: HfApi().repo_info(repo_id, repo_type=repo_type))
-    stated = None if info.card_data is None else info.card_data.get("license")
-    return ", ".join(stated) if isinstance(stated, list) else stated
+    return license_ids(None if info.card_data is None else info.card_data.get("license"))
 
 
 def _check_adapter(publish: PublishConfig, config: Any, base: Base | None) -> None:
@@ -120,14 +121,14 @@ def _check_export(model: Any) -> None:
         )
 
 
-def _check_config(config: Any) -> None:
+def _check_config(config: Any, hide: bool) -> None:
     """Raises ConfigError if the config or the command holds what would stop the push after the run."""
     with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
         written = {"run/config.yaml": config_to_yaml(config), "run/environment.json": command_line("--run.dir")}
         files = {name: Path(aside) / name.replace("/", "-") for name in written}
         for name, text in written.items():
             files[name].write_text(text, encoding="utf-8")
-        leaks = find_leaks(files)
+        leaks = [leak for leak in find_leaks(files) if not (hide and leak.can_be_hidden)]
     if leaks:
         raise ConfigError(leak_message(leaks))
 
@@ -137,9 +138,7 @@ def _metadata(publish: PublishConfig, base: Base | None, source: Mapping[str, An
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(
-        license=license.id if license else None,
-        license_name=license.name if license else None,
-        license_link=license.link if license else None,
+        **(license.metadata if license else {}),
         language=publish.language or source["language"] or None,
         base_model=publish.base_model or (None if base is None else base.hub_id),
         datasets=source["hub_datasets"] or None,

@@ -61,15 +61,7 @@ def stage_model(record: Record, publish: PublishConfig, folder: Path) -> Staged:
         ConfigError: an adapter is wanted and there is none, or its base model is not on the Hub.
         CheckpointError: the model folder is empty, or has weights that may run code.
     """
-    model = record.model
-    shared = [path for path in _files(model) if path.name != CARD]
-    if not shared:
-        raise CheckpointError(f"{model} holds no model: the run has not finished, or the folder was emptied.")
-    unsafe = [path.name for path in shared if path.suffix in UNSAFE]
-    if unsafe:
-        raise CheckpointError(
-            f"{model / unsafe[0]} may run code when it is read. Only safetensors are pushed: delete it."
-        )
+    model, shared = record.model, check_model(record)
     if publish.weights == "adapter":
         _stage_adapter(record, publish, folder)
         shared = [path for path in shared if not path.name.startswith(NOT_OF_ADAPTERS)]
@@ -86,6 +78,25 @@ def stage_model(record: Record, publish: PublishConfig, folder: Path) -> Staged:
         for path in _files(record.folder / "checkpoints"):
             _link(path, folder / path.relative_to(record.folder))
     return Staged(folder)
+
+
+def check_model(record: Record) -> list[Path]:
+    """The files of the model folder but its card.
+
+    Raises:
+        CheckpointError: it holds no weights (of a tokenizer: nothing), or some that may run code.
+    """
+    model = record.model
+    files = [path for path in _files(model) if path != model / CARD]
+    has_weights = any(path.suffix == ".safetensors" for path in files) or not {"model", "embeddings"} & set(
+        record.config
+    )
+    if not files or not has_weights:
+        raise CheckpointError(f"{model} holds no model: the run has not finished, or the folder was emptied.")
+    unsafe = [path for path in files if path.suffix in UNSAFE]
+    if unsafe:
+        raise CheckpointError(f"{unsafe[0]} may run code when it is read. Only safetensors are pushed: delete it.")
+    return files
 
 
 def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None:

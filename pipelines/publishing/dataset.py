@@ -158,9 +158,7 @@ def _card(
         "scored on, with what it said of each, written by Plumbline.",
     }
     data = DatasetCardData(
-        license=license.id,
-        license_name=license.name,
-        license_link=license.link,
+        **license.metadata,
         language=publish.language or record.source["language"] or None,
         pretty_name=title[publish.content],
         size_categories=SIZE_NAMES[sum(total >= size for size in SIZES)],

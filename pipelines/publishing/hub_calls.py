@@ -1,5 +1,6 @@
 """Calls of the Hub: repeated where waiting helps, and every refusal told in plain words."""
 
+import re
 import time
 from collections.abc import Callable
 from json import JSONDecodeError
@@ -12,6 +13,7 @@ from pipelines.run import say
 T = TypeVar("T")
 ATTEMPTS = 5
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 300.0
+CONNECT_SECONDS, SILENCE_SECONDS = 10.0, 120.0
 TEMPORARY = frozenset([408, 409, 412, 425, 429, 500, 502, 503, 504])  # 409, 412: somebody else pushed in between
 ADVICE = {
     401: "The access token is not valid. Log in anew with `hf auth login`, or set HF_TOKEN.",
@@ -38,9 +40,19 @@ def call(doing: str, function: Callable[[], T]) -> T:
         HubError: the Hub refused, cannot be reached, or failed five times.
     """
     import httpx2
-    from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import get_session
+    from huggingface_hub.errors import (
+        FileMetadataError,
+        LocalEntryNotFoundError,
+        LocalTokenNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
+    of_the_hub = httpx2.HTTPError | ConnectionError | TimeoutError | JSONDecodeError
+    of_the_hub |= FileMetadataError | LocalEntryNotFoundError
     for attempt in range(1, ATTEMPTS + 1):
+        if (session := get_session()).timeout.read is None:  # huggingface_hub sets no limit
+            session.timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         try:
             return function()
         except (LocalTokenNotFoundError, OfflineModeIsEnabled) as error:
@@ -48,8 +60,8 @@ def call(doing: str, function: Callable[[], T]) -> T:
         except (httpx2.HTTPError, OSError, JSONDecodeError, RuntimeError) as error:
             if isinstance(error.__cause__, httpx2.HTTPError):  # failed uploads and downloads wrap why
                 error = error.__cause__
-            elif not isinstance(error, httpx2.HTTPError | ConnectionError | TimeoutError | JSONDecodeError):
-                raise
+            elif not isinstance(error, of_the_hub) and not (type(error) is OSError and error.errno is None):
+                raise  # without a number: a file that came shorter than it is
             response = getattr(error, "response", None)
             status = None if response is None else response.status_code
             if attempt == ATTEMPTS or not (status is None or status in TEMPORARY):
@@ -77,10 +89,16 @@ def status_of(error: BaseException) -> int | None:
 
 
 def _refusal(doing: str, error: Exception, status: int | None, attempts: int) -> str:
-    said = getattr(error, "server_message", None) or _first_line(error)
+    said = _words_of_the_hub(error) or _first_line(error)
     times = f" {attempts} times" if attempts > 1 else ""
     advice = ADVICE.get(status or 0, "Nothing is lost: run the same command again, and it goes on.")
-    return f"The Hub {_answer(error, status)}{times} while {doing}: {said.rstrip('.')}. {advice}"
+    return f"The Hub {_answer(error, status)}{times} while {doing}: {without_queries(said).rstrip('.')}. {advice}"
+
+
+def _words_of_the_hub(error: Exception) -> str:
+    """What the Hub says of its refusal, if anything."""
+    response: Any = getattr(error, "response", None)
+    return "" if response is None else str(response.headers.get("X-Error-Message", ""))
 
 
 def _answer(error: Exception, status: int | None) -> str:
@@ -88,14 +106,30 @@ def _answer(error: Exception, status: int | None) -> str:
         return f"answered {status}"
     if isinstance(error, JSONDecodeError):
         return "answered with a page that is not JSON"
+    if type(error).__name__ in ("FileMetadataError", "LocalEntryNotFoundError"):
+        return "answered with something that is not the file"
     return "did not answer in time" if "Timeout" in type(error).__name__ else "cut the connection"
 
 
 def _wait_seconds(response: Any, attempt: int) -> float:
-    asked = "" if response is None else response.headers.get("Retry-After", "")
-    wait = float(asked) if asked.isdigit() else FIRST_WAIT_SECONDS * 2 ** (attempt - 1)
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    headers = {} if response is None else response.headers
+    is_limited = response is not None and response.status_code == 429
+    limit = parse_ratelimit_headers(headers) if is_limited else None
+    asked = headers.get("Retry-After", "")
+    wait = FIRST_WAIT_SECONDS * 2 ** (attempt - 1)
+    if asked.isdigit():
+        wait = float(asked)
+    elif limit is not None and limit.remaining == 0:
+        wait = limit.reset_in_seconds + 1.0  # the seconds are rounded
     return min(wait, LONGEST_WAIT_SECONDS)
 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def without_queries(text: str) -> str:
+    """A text whose addresses have lost their queries, which may hold a signature."""
+    return re.sub(r"\?[\w.-]+=[^\s'\")]*", "?(hidden)", text)

@@ -1,6 +1,7 @@
 """Which licence a model may have, by those of its base model and of its data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.data.licenses import LICENSES
 from pipelines.errors import ConfigError, did_you_mean
@@ -22,6 +23,7 @@ SHARE_ALIKE = frozenset(
     + ["odbl", "osl-3.0", "openrail", "openrail++", "bigcode-openrail-m", "bigscience-openrail-m"]
     + ["bigscience-bloom-rail-1.0", "creativeml-openrail-m", "gemma", "grok2-community"]
     + ["llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4"]
+    + ["cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0"]
 )
 NON_COMMERCIAL = frozenset(
     [name for name in LICENSES if name.startswith("cc-by-nc")]
@@ -38,6 +40,16 @@ class License:
     name: str | None = None
     link: str | None = None
 
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Keys of a card's metadata."""
+        return {"license": self.id, "license_name": self.name, "license_link": self.link}
+
+    @property
+    def shown(self) -> str:
+        """For messages."""
+        return self.name or self.id
+
 
 def choose_license(publish: PublishConfig, base: str | None, data: str | None) -> License | None:
     """The licence that a model is published under: the author's choice, else that of its base model, else none.
@@ -47,14 +59,14 @@ def choose_license(publish: PublishConfig, base: str | None, data: str | None) -
 
     Args:
         publish: its license, license_name and license_link.
-        base: licence id of the base model.
+        base: licence ids of the base model, parted by commas.
         data: licence ids of the training data, parted by commas.
 
     Raises:
         ConfigError: no licence id; or one that the licence of base model or data does not allow.
     """
     chosen = publish.license
-    if chosen is None and (publish.license_name or publish.license_link):
+    if chosen != "other" and (publish.license_name or publish.license_link):
         raise ConfigError("publish.license_name and license_link go with --publish.license other. Set it.")
     if chosen is not None and chosen not in LICENSES:
         raise ConfigError(
@@ -63,29 +75,40 @@ def choose_license(publish: PublishConfig, base: str | None, data: str | None) -
         )
     if chosen == "other" and not publish.license_name:
         raise ConfigError("publish.license is other, which needs its name: set --publish.license_name.")
-    if base is not None:
-        _check(chosen, base, "base model")
-    for one in [] if data is None else data.split(", "):
-        _check(chosen, one, "training data", is_data=True)
-    if chosen is None:
-        return None if base is None or base in ("other", "unknown") else License(base)
-    return License(chosen, publish.license_name, publish.license_link)
+    of_base = [] if base is None else base.split(", ")
+    taken = of_base if chosen is None else [chosen]
+    for given in of_base:
+        _check(taken, given, "base model", SHARE_ALIKE)
+    for given in [] if data is None else data.split(", "):
+        _check(taken, given, "training data", frozenset())
+    if chosen is not None:
+        return License(chosen, publish.license_name, publish.license_link)
+    is_plain = len(of_base) == 1 and of_base[0] in LICENSES - {"other", "unknown"}
+    return License(of_base[0]) if is_plain else None
 
 
-def _check(chosen: str | None, given: str, of: str, is_data: bool = False) -> None:
-    """Raises ConfigError if a licence forbids what is chosen; None: the base model's own."""
+def _check(taken: list[str], given: str, of: str, kept: frozenset[str]) -> None:
+    """Raises ConfigError if a licence forbids those that are taken; none: the card will state none.
+
+    Args:
+        taken: licence ids of the model.
+        given: licence id of what it is made of.
+        of: what that is, for messages.
+        kept: licences that have to be kept.
+    """
+    shown = ", ".join(taken) or None
     if given in NO_DERIVATIVES:
         raise ConfigError(
             f"The {of} has the licence {given}, which allows no derived works: a model made of it cannot be published. "
             "Train on another."
         )
-    if given in NON_COMMERCIAL and chosen not in NON_COMMERCIAL | {"other"} and (is_data or chosen is not None):
+    if given in kept and given not in taken and "other" not in taken:
         raise ConfigError(
-            f"The {of} has the licence {given}, for non-commercial use alone; publish.license is {chosen}. Set one "
-            f"that forbids it too, such as --publish.license {given.replace('-sa', '')}, or other with its name."
-        )
-    if given in SHARE_ALIKE and not is_data and chosen not in (None, given, "other"):
-        raise ConfigError(
-            f"The {of} has the licence {given}, which models made of it must keep; publish.license is {chosen}. Set "
+            f"The {of} has the licence {given}, which models made of it must keep; publish.license is {shown}. Set "
             f"--publish.license {given}, or leave it out."
+        )
+    if given in NON_COMMERCIAL and not (set(taken) & NON_COMMERCIAL or "other" in taken):
+        raise ConfigError(
+            f"The {of} has the licence {given}, for non-commercial use alone; publish.license is {shown}. Set one that "
+            f"forbids it too, such as --publish.license {given}, or other with its name."
         )

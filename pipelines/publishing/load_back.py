@@ -40,20 +40,21 @@ def compare_with_hub(destination: Destination, commit: str, files: Mapping[str, 
     Raises:
         HubError: a file is not on the Hub, or differs; or the model computes something else.
     """
-    with tempfile.TemporaryDirectory(prefix="plumbline-") as cache:
-        different = _different(destination, commit, files, cache)
-        if different:  # it may have been damaged on the way here
-            say(f"{different[0]} came back damaged; downloading again")
-            with tempfile.TemporaryDirectory(prefix="plumbline-") as second:
-                different = _different(destination, commit, files, second)
-        if different:
-            others = f", and so do {len(different) - 1} more" if len(different) > 1 else ""
-            raise HubError(
-                f"{different[0]} of {destination.repo_id} at {commit} is not what was pushed: its SHA-256 differs"
-                f"{others}. Delete the file on the Hub, then run the same command again."
-            )
-        if model is not None:
-            _compare_logits(destination.repo_id, commit, model, cache)
+    for is_last in (False, True):  # a file may have been damaged on the way here
+        with tempfile.TemporaryDirectory(prefix="plumbline-") as cache:
+            different = _different(destination, commit, files, cache)
+            if different and not is_last:
+                say(f"{different[0]} came back damaged; downloading again")
+                continue
+            if different:
+                others = f", and so do {len(different) - 1} more" if len(different) > 1 else ""
+                raise HubError(
+                    f"{different[0]} of {destination.repo_id} at {commit} is not what was pushed: its SHA-256 differs"
+                    f"{others}. Delete the file on the Hub, then run the same command again."
+                )
+            if model is not None:
+                _compare_logits(destination.repo_id, commit, model, cache)
+            return
 
 
 def _different(destination: Destination, commit: str, files: Mapping[str, Path], cache: str) -> list[str]:

@@ -42,9 +42,7 @@ def metadata_yaml(
     relation = "adapter" if publish.weights == "adapter" else "finetune"
     results = eval_results(record, description)
     data = ModelCardData(
-        license=license.id if license else None,
-        license_name=license.name if license else None,
-        license_link=license.link if license else None,
+        **(license.metadata if license else {}),
         language=publish.language or record.source["language"] or None,
         library_name="peft" if publish.weights == "adapter" else description.library_name,
         pipeline_tag=description.pipeline_tag,

@@ -8,14 +8,14 @@ from typing import Any
 
 from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
-from pipelines.publishing.checks import check_before_training, license_of
-from pipelines.publishing.contents import CARD, Staged, refuse_leaks, stage_model
+from pipelines.publishing.checks import check_before_training, check_card, license_of
+from pipelines.publishing.contents import CARD, Staged, check_model, refuse_leaks, stage_model
 from pipelines.publishing.licenses import License, choose_license
 from pipelines.publishing.model_card import model_card, write_card
 from pipelines.publishing.own_text import own_text
 from pipelines.publishing.push import locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import PUBLISHED, Record, read_record
-from pipelines.publishing.rights import Destination, check_destination
+from pipelines.publishing.rights import Destination, check_destination, check_name
 from pipelines.report import finish_run
 from pipelines.run import is_first_process, say
 from pipelines.run_folder import RunFolder, report_if_finished
@@ -90,6 +90,9 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
         HubError: the Hub refused, or what it gives back is not what was pushed. The same command goes on.
     """
     record = read_record(folder.path)
+    check_model(record)
+    if publish.base_model is not None:
+        check_name(publish.base_model, "publish.base_model")
     if publish.dry_run:
         base_license = None if record.base is None else record.base.license
         license = choose_license(publish, base_license, record.source["license"])
@@ -105,6 +108,7 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
     is_network = "model" in record.config
     with locked(folder), tempfile.TemporaryDirectory(prefix=".publish-", dir=folder.path) as aside:
         staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
+        check_card(staged.files[CARD].read_text(encoding="utf-8"), "model")
         title = f"Model of {record.recipe}"
         published = push(destination, staged, title, publish, record.model if is_network else None)
         folder.write_json(PUBLISHED, published | {"own_text": own})
@@ -139,9 +143,7 @@ def _own_text(record: Record, destination: Destination, publish: PublishConfig) 
     here, there = _own_text_here(record), own_text(destination.card(publish.revision))
     if there in (None, "", here):
         return here
-    known = (record.folder / PUBLISHED).is_file()
-    pushed = RunFolder(record.folder).read_json(PUBLISHED, "repo_id", "own_text") if known else {}
-    last = pushed["own_text"] if pushed.get("repo_id") == destination.repo_id else ""
+    last = record.pushed.get("own_text", "") if record.pushed.get("repo_id") == destination.repo_id else ""
     if here == last:
         return str(there)
     if there == last:

@@ -5,7 +5,7 @@ import logging
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.contents import CARD, Staged
-from pipelines.publishing.hub_calls import call
+from pipelines.publishing.hub_calls import call, without_queries
 from pipelines.publishing.load_back import compare_with_hub, sha256_of
-from pipelines.publishing.rights import Destination
+from pipelines.publishing.rights import MARK, Destination
 from pipelines.run import is_first_process, say
 from pipelines.run_folder import RunFolder
 
@@ -52,10 +52,9 @@ def push(
     say(f"Pushing {len(files):,} files, {staged.size_bytes / 1e6:,.1f} MB, to {repo_id}")
     with _quiet_hub():
         _make(api, destination, revision)
-        stale = [name for name in destination.files if WEIGHTS.fullmatch(name) and name not in files]
         rest = {name: path for name, path in files.items() if name != CARD}
-        _commit(api, destination, revision, title, rest, stale)
-        commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, [])
+        _commit(api, destination, revision, title, rest, files)
+        commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, files)
         if publish.git_tag is not None:
             _tag(api, destination, publish.git_tag, commit)
         if publish.collection is not None:
@@ -91,18 +90,21 @@ def _make(api: "HfApi", destination: Destination, revision: str) -> None:
 
 
 def _commit(
-    api: "HfApi", destination: Destination, revision: str, title: str, files: Mapping[str, Path], stale: list[str]
+    api: "HfApi", destination: Destination, revision: str, title: str, files: Mapping[str, Path], kept: Collection[str]
 ) -> str:
-    """Commits files and deletions; returns the commit, which is the last one where nothing has changed."""
+    """Commits files, and deletes weights that are not among `kept`; the commit, or the last one if nothing changes."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     def commit() -> str:
+        there = api.list_repo_files(destination.repo_id, repo_type=destination.repo_type, revision=revision)
+        stale = [name for name in there if WEIGHTS.fullmatch(name) and name not in kept]
         deleted = [CommitOperationDelete(path_in_repo=name) for name in stale]
         added = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         done = api.create_commit(
             destination.repo_id,
             [*deleted, *added],
             commit_message=title,
+            commit_description=MARK,
             repo_type=destination.repo_type,
             revision=revision,
         )
@@ -119,11 +121,19 @@ def _tag(api: "HfApi", destination: Destination, tag: str, commit: str) -> None:
     if known.get(tag) == commit:
         return
     if tag in known:
-        call(f"moving the tag {tag}", lambda: api.delete_tag(repo_id, tag=tag, repo_type=repo_type))
+        call(f"moving the tag {tag}", lambda: _delete_tag(api, destination, tag))
     call(
         f"setting the tag {tag}",
         lambda: api.create_tag(repo_id, tag=tag, revision=commit, repo_type=repo_type, exist_ok=True),
     )
+
+
+def _delete_tag(api: "HfApi", destination: Destination, tag: str) -> None:
+    """Deletes a tag, which may be gone if the answer to a first time was lost."""
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    with contextlib.suppress(RevisionNotFoundError):
+        api.delete_tag(destination.repo_id, tag=tag, repo_type=destination.repo_type)
 
 
 def _add_to_collection(api: "HfApi", destination: Destination, wanted: str) -> None:
@@ -133,7 +143,9 @@ def _add_to_collection(api: "HfApi", destination: Destination, wanted: str) -> N
         known = call("looking for the collection", lambda: list(api.list_collections(owner=namespace)))
         slug = next((one.slug for one in known if one.title == wanted), "") or call(
             f"making the collection {wanted}",
-            lambda: api.create_collection(wanted, namespace=namespace, private=destination.private).slug,
+            lambda: (
+                api.create_collection(wanted, namespace=namespace, private=destination.private, exists_ok=True).slug
+            ),
         )
     call(
         f"adding to the collection {wanted}",
@@ -147,17 +159,19 @@ def _quiet_hub() -> Iterator[None]:
     from huggingface_hub.utils import disable_progress_bars
 
     def strip(entry: logging.LogRecord) -> bool:
-        entry.msg, entry.args = re.sub(r"\?\S+", "?(hidden)", entry.getMessage()), ()
+        entry.msg, entry.args = without_queries(entry.getMessage()), ()
         return True
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    log = logging.getLogger("huggingface_hub.utils._http")
-    log.addFilter(strip)
+    handlers = logging.getLogger("huggingface_hub").handlers
+    for handler in handlers:
+        handler.addFilter(strip)
     try:
         yield
     finally:
-        log.removeFilter(strip)
+        for handler in handlers:
+            handler.removeFilter(strip)
 
 
 # ---------------------------------------------------------------- around a push

@@ -23,7 +23,7 @@ class Base:
     shown: str
     hub_id: str | None
     license: str | None
-    """As far as it is known without asking the Hub."""
+    """Ids parted by commas, as far as they are known without asking the Hub."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ class Record:
         return str(json.loads(written.read_text(encoding="utf-8"))["model_type"])
 
     @cached_property
+    def pushed(self) -> dict[str, Any]:
+        """What published.json says of the last push; empty if there was none."""
+        written = self.folder / PUBLISHED
+        return RunFolder(self.folder).read_json(PUBLISHED, "repo_id", "commit") if written.is_file() else {}
+
+    @cached_property
     def base(self) -> Base | None:
         """The checkpoint that training went on from; None: it began with random weights."""
         return base_of(self.config.get("model", {}).get("name"))
@@ -94,7 +100,12 @@ def base_of(name: str | None) -> Base | None:
     pushed = folder / PUBLISHED
     told = json.loads(pushed.read_text(encoding="utf-8")) if pushed.is_file() else {}
     card = (folder / "model" if is_run else folder) / "README.md"
-    return Base("a local checkpoint", told.get("repo_id"), front_matter(card).get("license"))
+    return Base("a local checkpoint", told.get("repo_id"), license_ids(front_matter(card).get("license")))
+
+
+def license_ids(stated: Any) -> str | None:
+    """The licence ids of a card's metadata, parted by commas."""
+    return ", ".join(map(str, stated)) if isinstance(stated, list) else stated
 
 
 def read_record(folder: Path, metrics: Mapping[str, float] | None = None) -> Record:
@@ -116,12 +127,17 @@ def read_record(folder: Path, metrics: Mapping[str, float] | None = None) -> Rec
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise CheckpointError(f"{folder / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
+        raise CheckpointError(f"{folder / 'config.yaml'} is not the config of a run: it has no section data.")
+    receipt = read("receipt.json", "source", "train")
+    if not isinstance(receipt["source"], dict):
+        raise CheckpointError(f"{folder / 'receipt.json'} does not tell of the source of the data: it was changed.")
     return Record(
         folder=folder,
         config=config,
         environment=read("environment.json", "recipe", "versions"),
         plan=read("plan.json"),
-        receipt=read("receipt.json", "source"),
+        receipt=receipt,
         analysis=read("analysis.json"),
         energy=read("energy.json"),
         metrics=run.read_json("metrics.json") if metrics is None else metrics,

@@ -11,6 +11,7 @@ from pipelines.publishing.hub_calls import call, check_reachable, status_of
 
 RepoType = Literal["model", "dataset"]
 OURS = "plumbline"  # tag of every card that is made here
+MARK = "Pushed with Plumbline."  # description of every commit
 EMPTY = frozenset([".gitattributes", "README.md", "LICENSE"])  # what a repository begins with
 WRITE_ROLES = frozenset(["admin", "write", "contributor"])
 
@@ -34,10 +35,10 @@ class Destination:
         with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
             where: dict[str, Any] = {"repo_type": self.repo_type, "revision": revision, "local_dir": aside}
             path = call("reading the card", lambda: hf_hub_download(self.repo_id, "README.md", **where))
-            return Path(path).read_text(encoding="utf-8")
+            return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def check_name(repo_id: str) -> None:
+def check_name(repo_id: str, key: str = "publish.repo_id") -> None:
     """Raises ConfigError if it cannot be the name of a repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -45,9 +46,7 @@ def check_name(repo_id: str) -> None:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise ConfigError(
-            f"publish.repo_id is {repo_id!r}; expected user/name: {' '.join(str(error).split())}"
-        ) from None
+        raise ConfigError(f"{key} is {repo_id!r}; expected user/name: {' '.join(str(error).split())}") from None
 
 
 def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destination:
@@ -87,13 +86,21 @@ def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destinatio
             "--publish.private false; or name another repository."
         )
     is_ours = OURS in (info.tags or []) or set(files) <= EMPTY
-    if not is_ours and not publish.exist_ok:
+    if not is_ours and not publish.exist_ok and not _was_begun(api, repo_id, repo_type, publish.revision):
         raise ConfigError(
             f"{repo_id} exists and holds {len(files):,} files that Plumbline did not put there, such as "
             f"{next(name for name in files if name not in EMPTY)!r}. Name another repository, or push into it all the "
             "same: --publish.exist_ok true"
         )
     return Destination(repo_id, repo_type, bool(info.private), files)
+
+
+def _was_begun(api: Any, repo_id: str, repo_type: str, revision: str | None) -> bool:
+    """Whether Plumbline has pushed to a repository before: a push that was cut short leaves files without a card."""
+    commits = call(
+        f"looking at {repo_id}", lambda: api.list_repo_commits(repo_id, repo_type=repo_type, revision=revision)
+    )
+    return any(commit.message.strip() == MARK for commit in commits)
 
 
 def _info_or_none(api: Any, repo_id: str, repo_type: str, revision: str | None) -> Any:
@@ -116,7 +123,7 @@ def _check_namespace(repo_id: str, account: dict[str, Any]) -> None:
         return
     roles = {org["name"]: org.get("roleInOrg", "write") for org in account.get("orgs", [])}
     if namespace not in roles:
-        mine = [account["name"], *roles]
+        mine = [account["name"], *(name for name in roles if roles[name] in WRITE_ROLES)]
         raise ConfigError(
             f"publish.repo_id is {repo_id!r}, but this access token is of {account['name']}, who is not in "
             f"{namespace}.{did_you_mean(namespace, mine)} It can push to: {', '.join(mine)}."

@@ -1,0 +1,1 @@
+"""What can be measured again by anyone, beside the tests: python -m benchmarks.NAME."""
