@@ -15,7 +15,7 @@ from pipelines.publishing import contents, evidence
 from pipelines.publishing.checks import check_card
 from pipelines.publishing.licenses import NO_DERIVATIVES, License
 from pipelines.publishing.own_text import framed, own_text
-from pipelines.publishing.push import locked, push, rehearsal, require_repo_id, show
+from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import Record, read_record
 from pipelines.publishing.rights import check_destination
 from pipelines.publishing.templates import render
@@ -58,7 +58,7 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
     require_repo_id(publish)
     destination = check_destination(publish, "dataset")
     own = own_text(destination.card(publish.revision)) or ""
-    with locked(folder), tempfile.TemporaryDirectory(prefix=".publish-", dir=folder.path) as aside:
+    with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
         staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[contents.CARD].read_text(encoding="utf-8"), "dataset")
         published = push(destination, staged, f"{publish.content.capitalize()} of {record.recipe}", publish, None)

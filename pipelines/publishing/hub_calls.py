@@ -21,7 +21,7 @@ ADVICE = {
     404: "There is no such repository, or the access token cannot see it.",
     409: "Another process pushes to the same repository. Wait for it, then run the same command again.",
     412: "Another process pushes to the same repository. Wait for it, then run the same command again.",
-    413: "The Hub takes no file as large.",
+    413: "The Hub takes no file as large: leave it out (--publish.records, --publish.checkpoints), or make it smaller.",
     429: "The Hub asks for fewer requests. Wait some minutes, then run the same command again.",
 }
 

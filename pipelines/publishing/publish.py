@@ -13,7 +13,7 @@ from pipelines.publishing.contents import CARD, Staged, check_model, refuse_leak
 from pipelines.publishing.licenses import License, choose_license
 from pipelines.publishing.model_card import model_card, write_card
 from pipelines.publishing.own_text import own_text
-from pipelines.publishing.push import locked, push, rehearsal, require_repo_id, show
+from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import PUBLISHED, Record, read_record
 from pipelines.publishing.rights import Destination, check_destination, check_name
 from pipelines.report import finish_run
@@ -106,7 +106,7 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
     license = license_of(publish, record.base, record.source)
     own = _own_text(record, destination, publish)
     is_network = "model" in record.config
-    with locked(folder), tempfile.TemporaryDirectory(prefix=".publish-", dir=folder.path) as aside:
+    with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
         staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[CARD].read_text(encoding="utf-8"), "model")
         title = f"Model of {record.recipe}"

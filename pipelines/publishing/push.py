@@ -16,12 +16,13 @@ from pipelines.publishing.contents import CARD, Staged
 from pipelines.publishing.hub_calls import call, without_queries
 from pipelines.publishing.load_back import compare_with_hub, sha256_of
 from pipelines.publishing.rights import MARK, Destination
-from pipelines.run import is_first_process, say
+from pipelines.run import Interrupted, is_first_process, say
 from pipelines.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+ASIDE = ".publish-"  # beginning of the folders of a run folder that a push is made in
 REHEARSAL = "publish"  # folder of a run folder that shows what would be pushed
 WEIGHTS = re.compile(r".*\.safetensors(\.index\.json)?|adapter_config\.json")  # no old ones may stay beside new ones
 
@@ -188,10 +189,19 @@ def require_repo_id(publish: PublishConfig) -> None:
 
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Holds a run folder. Raises ConfigError if another process does."""
+    """Holds a run folder during a push.
+
+    Raises:
+        ConfigError: another process holds it.
+        Interrupted: by Ctrl-C.
+    """
     folder.lock()
+    for left in folder.path.glob(f"{ASIDE}*"):  # by a push that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         yield
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted. The run is whole, and what the Hub has is not sent again.") from None
     finally:
         folder.unlock()
 
