@@ -18,7 +18,7 @@ class Finding:
         check: name of the check; several rows of one check differ behind a colon.
         should_hold: what a user may expect.
         trainer: what plain transformers did, with figures.
-        holds: whether that is what should hold.
+        holds: whether that is what should hold; None: not measured.
         plumbline: what Plumbline did on the same input, with figures.
         plumbline_holds: whether that is what should hold.
         figures: the figures of both, unrounded, for the JSON file.
@@ -27,9 +27,9 @@ class Finding:
     check: str
     should_hold: str
     trainer: str
-    holds: bool
+    holds: bool | None
     plumbline: str
-    plumbline_holds: bool
+    plumbline_holds: bool | None
     figures: dict[str, Any]
 
 

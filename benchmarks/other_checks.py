@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib.util
+import importlib
 import io
 import json
 import os
@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 from benchmarks.data_checks import our_cache
 from benchmarks.finding import Finding
 from benchmarks.resume_checks import plain_run, recorded, rows, settings
-from benchmarks.tiny import LLAMA, WORDS, build, plain_trainer, text, tokenizer
+from benchmarks.tiny import LLAMA, build, plain_trainer, text, tokenizer
 from pipelines.config_rules import check_training_extra
 from pipelines.errors import ConfigError
 from pipelines.publishing.leaks.search import find_leaks
@@ -54,13 +54,15 @@ def metrics() -> list[Finding]:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, timeout=200)
     if done.returncode:
         raise RuntimeError(f"metrics without a network: {done.stderr[-2000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1].replace(folder, "..."))
     error = isinstance(found["trainer"], str)
     return [
         Finding(
             "metrics",
             "accuracy of 3 right in 4 without a network: 0.75",
-            f"evaluate.load: {found['trainer'][:90]}..." if error else f"evaluate.load: {found['trainer']}",
+            f"evaluate.load: {found['trainer'][:80]}" + ("..." if error else "")
+            if error
+            else f"evaluate.load: {found['trainer']}",
             found["trainer"] == 0.75,
             f"{found['plumbline']} ({found['modules']} modules of its own)",
             found["plumbline"] == 0.75,
@@ -96,9 +98,13 @@ def fields() -> list[Finding]:
             f"no effect by its own documentation: {', '.join(named)}. With resume_from_checkpoint=checkpoint-10 of "
             f"{steps}: {resumed} steps from scratch; with do_train=False: {untrained} steps",
             not named or (resumed == 2 and untrained == 0),
-            f"refused: {', '.join(refused) or 'none'}" + (f"; accepted without effect: {', '.join(taken)}" if taken else ""),
+            f"refused: {', '.join(refused) or 'none'}"
+            + (f"; accepted without effect: {', '.join(taken)}" if taken else ""),
             not taken,
-            {"trainer": {"fields": named, "resumed": resumed, "do_train": untrained}, "plumbline": {"refused": refused}},
+            {
+                "trainer": {"fields": named, "resumed": resumed, "do_train": untrained},
+                "plumbline": {"refused": refused},
+            },
         )
     ]
 
@@ -166,31 +172,30 @@ def _collator() -> Any:
 
 def _files_with(folder: Path, path: str) -> list[str]:
     """Names of the files that hold a path."""
-    return sorted(one.name for one in folder.rglob("*") if one.is_file() and path.encode() in one.read_bytes())
+    files = (one for one in folder.rglob("*") if one.is_file())
+    return sorted({one.name for one in files if path.encode() in one.read_bytes()})
 
 
 def _our_files(folder: Path) -> tuple[str, list[str], int]:
-    """(card, files with the run's path, leaks that the search of all uploads finds) of a tiny run of pretrain_clm.py."""
+    """(card, files with the run's path, leaks that the search of all uploads finds) of a tiny run."""
     corpus, run = folder / "corpus.jsonl", folder / "run"
     lines = (json.dumps({"text": text(seed, 20 + seed % 30)}) for seed in range(120))
     corpus.write_text("\n".join(lines), encoding="utf-8")
     flags = {
         "data.files.train": corpus, "data.validation_share": 0.1, "data.block_size": 32, "tokenizer.type": "char",
-        "tokenizer.vocab_size": 40, "model.config": json.dumps({k: v for k, v in LLAMA.items()}), "run.dir": run,
+        "tokenizer.vocab_size": 40, "model.config": json.dumps(LLAMA), "run.dir": run,
         "run.threads": 1, "training.max_steps": 4, "training.per_device_train_batch_size": 4, "training.bf16": "false",
         "evaluation.samples": 1, "evaluation.sample_new_tokens": 4,
     }  # fmt: skip
     from pipelines.config import parse_config
 
-    path = ROOT / "recipes" / "pretrain_clm.py"
-    spec = importlib.util.spec_from_file_location("pretrain_clm", path)
-    assert spec is not None and spec.loader is not None
-    recipe = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("pretrain_clm", recipe)
-    spec.loader.exec_module(recipe)
+    recipes = str(ROOT / "recipes")
+    if recipes not in sys.path:
+        sys.path.append(recipes)
+    recipe = importlib.import_module("pretrain_clm")
     command = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     with our_cache(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        recipe.main(parse_config(recipe.Config, str(path), command))
+        recipe.main(parse_config(recipe.Config, f"{recipes}/pretrain_clm.py", command))
     model = run / "model"
     leaks = find_leaks({one.relative_to(model).as_posix(): one for one in model.rglob("*") if one.is_file()})
     return (model / "README.md").read_text(encoding="utf-8"), _files_with(model, str(run)), len(leaks)

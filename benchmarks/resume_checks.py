@@ -17,6 +17,7 @@ from benchmarks.finding import Finding, heard, quoted, told
 from benchmarks.tiny import (
     BERT,
     LLAMA,
+    Kind,
     build,
     exact_trainer,
     framed,
@@ -69,7 +70,7 @@ def settings(steps: int) -> dict[str, Any]:
 
 
 def plain_run(
-    objective: str, data: Any, folder: Path, steps: int, resume: bool = False, seed: int | None = None
+    objective: Kind, data: Any, folder: Path, steps: int, resume: bool = False, seed: int | None = None
 ) -> Run:
     """A run of transformers.Trainer; what the model is given is read off a hook of the model.
 
@@ -82,16 +83,14 @@ def plain_run(
         seed: of the collator's masks; None: they come from the global generator.
     """
     model = build(BERT if objective == "masked" else LLAMA, objective)
-    collator = DataCollatorForLanguageModeling(
-        tokenizer(), mlm=objective == "masked", mlm_probability=0.4, seed=seed
-    )
+    collator = DataCollatorForLanguageModeling(tokenizer(), mlm=objective == "masked", mlm_probability=0.4, seed=seed)
     trainer = plain_trainer(model, folder, collator, train=data, **settings(steps))
     with recorded(model, training=True) as batches:
         trainer.train(resume_from_checkpoint=resume or None)
     return Run(batches, _weights(model))
 
 
-def exact_run(objective: str, folder: Path, steps: int, resume: Path | None = None) -> Run:
+def exact_run(objective: Kind, folder: Path, steps: int, resume: Path | None = None) -> Run:
     """The same run by Plumbline, over the same documents as blocks."""
     model = build(BERT if objective == "masked" else LLAMA, objective)
     loss: Any = CausalLanguageModeling(bf16=False)
@@ -157,7 +156,7 @@ def off_by(whole: Run, other: Run) -> float:
 
 
 def plain_resumed(
-    objective: str, make: Callable[[], Any], steps: int, step: int, seed: int | None = None
+    objective: Kind, make: Callable[[], Any], steps: int, step: int, seed: int | None = None
 ) -> tuple[Run, Run, list[str]]:
     """(a whole run, the same from its checkpoint after `step` on, what was said on going on)."""
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
@@ -169,7 +168,7 @@ def plain_resumed(
     return whole, resumed, messages
 
 
-def exact_resumed(objective: str, steps: int, step: int) -> tuple[Run, Run]:
+def exact_resumed(objective: Kind, steps: int, step: int) -> tuple[Run, Run]:
     """The same by Plumbline."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
         whole = exact_run(objective, Path(folder), steps)
@@ -215,8 +214,8 @@ def _resume_finding(
     holds = all(one["same"] == one["steps"] and one["weights_off_by"] == 0 for one in theirs)
     return Finding(
         check,
-        f"after a resume (from step {' and '.join(str(step) for _, step in cases)}), the batches and weights of the "
-        "uninterrupted run",
+        f"after a resume (from step {' and '.join(f'{step} of {steps}' for steps, step in cases)}; "
+        f"{DOCUMENTS // ROWS} are a pass), the batches and weights of the uninterrupted run",
         "; ".join(map(_shown, theirs)) + ("" if holds else f"; {told(said)}"),
         holds,
         "; ".join(map(_shown, ours)) + ("" if "map" in check else " (blocks on disk: there are no streams)"),
@@ -231,15 +230,18 @@ def _same(whole: Run, resumed: Run, step: int) -> dict[str, Any]:
 
 
 def _shown(one: dict[str, Any]) -> str:
-    weights = "weights bitwise the same" if one["weights_off_by"] == 0 else f"weights off by {one['weights_off_by']:.0e}"
+    weights = (
+        "weights bitwise the same" if one["weights_off_by"] == 0 else f"weights off by {one['weights_off_by']:.0e}"
+    )
     return f"{one['same']} of {one['steps']} batches the same, {weights}"
 
 
 def masks() -> list[Finding]:
     """Masks of DataCollatorForLanguageModeling: after a resume, and in two evaluations of the same rows.
 
-    A user meets it as a run that cannot be repeated bitwise once it was stopped (the loader has already drawn the masks
-    of a batch when the state of the generator is saved), and as an eval_loss that differs though no weight did.
+    A user meets it as a run that cannot be repeated bitwise once it was stopped (the loader is a batch ahead when the
+    state of the generator is saved, and a collator with a seed of its own starts anew), and as an eval_loss that
+    differs though no weight does.
     """
     steps, step = 12, 5
     plain = {
@@ -337,10 +339,11 @@ def _went_on(folder: Path, whole: Run, steps: int) -> str:
     with heard() as messages:
         try:
             resumed = plain_run("causal", rows(), folder, steps, resume=True)
-        except Exception as error:  # noqa: BLE001  whatever it is, the user meets it
+        except Exception as error:  # whatever it is, the user meets it
             return f"ends with {type(error).__name__}"
     start = steps - len(resumed.batches)
-    return f"goes on from checkpoint-{start} as if nothing were ({told(messages)}), weights off by {off_by(whole, resumed):.0e}"
+    off = off_by(whole, resumed)
+    return f"goes on from checkpoint-{start} as if nothing were ({told(messages)}), weights off by {off:.0e}"
 
 
 def _chosen(folder: Path) -> str:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,8 @@ from pipelines.tasks.text_generation import Summarization
 from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer, Objective
+
+Kind = Literal["causal", "masked"]
 
 SPECIAL = ("<bos>", "<eos>", "<pad>", "<mask>", "<unk>")
 BOS, EOS, PAD, MASK, UNK = range(5)
@@ -99,7 +101,7 @@ def packed(rows: list[np.ndarray], block_size: int) -> PackedDocuments:
     return PackedDocuments(tokens_N, starts_D, np.ones(len(tokens_N), dtype=np.int32), block_size, PAD)
 
 
-def build(config: dict[str, Any], objective: str, positions: int = 64) -> PreTrainedModel:
+def build(config: dict[str, Any], objective: Kind, positions: int = 64) -> PreTrainedModel:
     """The same small model every time, in fp32, without dropout."""
     torch.manual_seed(0)
     return build_model(objective, ModelConfig(config=config, attn_implementation="sdpa"), tokenizer(), positions)
@@ -138,7 +140,7 @@ def task_head(task: Task, config: ModelConfig, rows: list[dict[str, Any]], colla
         rows: one map of roles each.
         collator: (tokenizer, model) -> the collator that transformers has for the head.
     """
-    table = Rows(pa.Table.from_pylist([row | {FILE: "rows", NUMBER: place} for place, row in enumerate(rows, 1)]))
+    table = labelled(rows)
     task.learn(table, None)
     words = tokenizer()
     task.use_tokenizer(words, config)
@@ -149,6 +151,11 @@ def task_head(task: Task, config: ModelConfig, rows: list[dict[str, Any]], colla
     return Head(
         model, features, collator(words, model), examples, task.collate, task.loss(model, bf16=False), task, table
     )
+
+
+def labelled(rows: list[dict[str, Any]]) -> Rows:
+    """Maps of roles as labelled rows."""
+    return Rows(pa.Table.from_pylist([row | {FILE: "rows", NUMBER: place} for place, row in enumerate(rows, 1)]))
 
 
 def _feature(block: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -189,10 +196,13 @@ def answering(config: dict[str, Any]) -> Head:
     return task_head(task, ModelConfig(config=config), rows, lambda words, model: DataCollatorWithPadding(words))
 
 
+def summary(place: int) -> str:
+    """The summary of a row: one to six words."""
+    return text(place, 1 + place * 7 % 6)
+
+
 def summarization(config: dict[str, Any]) -> Head:
-    rows = [
-        {"document": text(place, length), "summary": text(place, 1 + place % 4)} for place, length in enumerate(LENGTHS)
-    ]
+    rows = [{"document": text(place, length), "summary": summary(place)} for place, length in enumerate(LENGTHS)]
     task = Summarization(SummarizationConfig(max_target_length=8))
     return task_head(
         task, Seq2SeqModelConfig(config=config), rows, lambda words, model: DataCollatorForSeq2Seq(words, model=model)
@@ -235,7 +245,7 @@ def masking() -> Masking:
 
 def stacked(blocks: list[dict[str, np.ndarray]], target: str) -> Examples:
     """Blocks of equal length, a document each, as what a run trains on."""
-    fields = {name: Ragged([block[name] for block in blocks], np.int64) for name in blocks[0]}
+    fields = {name: Ragged([block[name].tolist() for block in blocks], np.int64) for name in blocks[0]}
     targets_E = np.array([(block[target] != -100).sum() for block in blocks])
     return Examples(fields, (target,), np.arange(len(blocks)), targets_E, BLOCK, PAD, {}, [])
 
@@ -258,7 +268,7 @@ HEADS: dict[str, Callable[[], Head]] = {
 
 def arguments(folder: Path, **settings: Any) -> TrainingArguments:
     """TrainingArguments for this machine's CPU; nothing that changes a figure."""
-    quiet = {"disable_tqdm": True, "log_level": "warning", "dataloader_pin_memory": False}
+    quiet: dict[str, Any] = {"disable_tqdm": True, "log_level": "warning", "dataloader_pin_memory": False}
     return TrainingArguments(output_dir=str(folder), use_cpu=True, **quiet, **settings)
 
 
@@ -313,46 +323,73 @@ class Gradients(TrainerCallback):
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step of all eight rows gave: the logged loss, and all gradients end to end (fp64)."""
+class Steps:
+    """What steps over all eight rows gave.
+
+    Attributes:
+        loss: as logged for the first step.
+        gradient: of the last step, all weights end to end (fp64).
+        moved: how all steps together moved the weights, end to end (fp64).
+    """
 
     loss: float
     gradient: torch.Tensor
+    moved: torch.Tensor
 
 
-ONE_STEP = {
+SGD: dict[str, Any] = {
     "max_steps": 1,
     "learning_rate": 1.0,
     "optim": "sgd",
     "lr_scheduler_type": "constant",
     "max_grad_norm": 0.0,  # no clipping
-    "logging_steps": 1,
-    "save_strategy": "no",
 }
+ADAMW: dict[str, Any] = {
+    "max_steps": 10,
+    "learning_rate": 1e-3,
+}  # all else as it is by default: clipping at 1, linear decay
 
 
-def plain_step(head: Head, rows: int, accumulation: int, folder: Path) -> Step:
-    """One SGD step over the eight rows by transformers.Trainer."""
-    split = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
-    kept = Gradients()
-    trainer = plain_trainer(
-        head.model, folder, head.collator, train=head.features, callbacks=[kept], **ONE_STEP, **split,
-        train_sampling_strategy="sequential",
-    )  # fmt: skip
-    trainer.train()
-    return Step(_logged_loss(trainer), kept.gradient)
+def plain_steps(head: Head, rows: int, accumulation: int, folder: Path, settings: dict[str, Any] = SGD) -> Steps:
+    """Steps over the eight rows by transformers.Trainer."""
+
+    def make(kept: Gradients, **given: Any) -> Trainer:
+        sequential = {"train_sampling_strategy": "sequential"}
+        return plain_trainer(
+            head.model, folder, head.collator, train=head.features, callbacks=[kept], **sequential, **given
+        )
+
+    return _steps(head.model, make, rows, accumulation, settings)
 
 
-def exact_step(head: Head, rows: int, accumulation: int, folder: Path) -> Step:
+def exact_steps(head: Head, rows: int, accumulation: int, folder: Path, settings: dict[str, Any] = SGD) -> Steps:
     """The same by Plumbline."""
-    split = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
-    blocks = TrainingBlocks(head.examples, TrainingOrder(len(head.examples), seed=0), 8, 8)
+    places = 8 * settings["max_steps"]
+    blocks = TrainingBlocks(head.examples, TrainingOrder(len(head.examples), seed=0), places, places)
     collate = TokenBudget(head.collate, None, head.examples.has_decoder)
-    kept = Gradients()
-    trainer = exact_trainer(head.model, folder, blocks, collate, head.objective, [kept], **ONE_STEP, **split)
+
+    def make(kept: Gradients, **given: Any) -> Trainer:
+        return exact_trainer(head.model, folder, blocks, collate, head.objective, [kept], **given)
+
+    return _steps(head.model, make, rows, accumulation, settings)
+
+
+def _steps(
+    model: PreTrainedModel, make: Callable[..., Trainer], rows: int, accumulation: int, settings: dict[str, Any]
+) -> Steps:
+    kept, before = Gradients(), _end_to_end(model)
+    trainer = make(
+        kept,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulation,
+        logging_steps=1,
+        save_strategy="no",
+        **settings,
+    )
     trainer.train()
-    return Step(_logged_loss(trainer), kept.gradient)
+    loss = next(float(event["loss"]) for event in trainer.state.log_history if "loss" in event)
+    return Steps(loss, kept.gradient, _end_to_end(model) - before)
 
 
-def _logged_loss(trainer: Trainer) -> float:
-    return next(float(event["loss"]) for event in trainer.state.log_history if "loss" in event)
+def _end_to_end(model: PreTrainedModel) -> torch.Tensor:
+    return torch.cat([one.detach().flatten().double() for one in model.parameters()])

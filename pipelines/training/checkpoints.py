@@ -39,6 +39,17 @@ def damage(checkpoint: Path) -> str | None:
     return None
 
 
+def weight_names(checkpoint: Path) -> set[str]:
+    """Names of the weights in the safetensors files of a checkpoint."""
+    from safetensors import safe_open
+
+    names: set[str] = set()
+    for path in sorted(checkpoint.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as weights:
+            names |= set(weights.keys())
+    return names
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step in the name checkpoint-<step>."""
     return int(checkpoint.name.removeprefix("checkpoint-"))

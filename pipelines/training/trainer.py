@@ -277,6 +277,19 @@ class ExactTrainer(Trainer):
             self.account, self._last_logged = Account(**saved), Account(**saved)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Trainer's, which passes over weights that transformers saves under another name, as it does GPT-NeoX's head.
+
+        What it passes over would stay as drawn, without a word: such a checkpoint is read as from_pretrained reads it.
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        target = self.accelerator.unwrap_model(self.model if model is None else model)
+        if isinstance(target, PreTrainedModel) and checkpoints.weight_names(Path(resume_from_checkpoint)) - set(
+            target.state_dict()
+        ):
+            saved: Any = type(target).from_pretrained(resume_from_checkpoint, dtype=torch.float32)
+            target.load_state_dict(saved.state_dict())
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.checkpoint_root / checkpoints.ASIDE)
 

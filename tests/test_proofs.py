@@ -1,0 +1,239 @@
+"""The proofs hold for every kind of model, and each planted defect makes its own proof fail."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from architectures import DECODERS, ENCODERS, VOCABULARY, build, objective_of
+from exact_step import masking, ragged_documents
+
+from pipelines.data.collation import BlockCollator
+from pipelines.data.order import TrainingOrder
+from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
+from pipelines.evaluation.language_modeling import evaluate_language_model
+from pipelines.models.attention_check import check_encoder
+from pipelines.proofs import proofs
+from pipelines.proofs.proofs import Proof
+from pipelines.proofs.subject import LAYERS, Subject, shrunk
+from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
+from pipelines.training.trainer import ExactTrainer
+
+EOS = 1
+
+
+class Tokenizer:
+    """What the proofs ask of one."""
+
+    eos_token_id = EOS
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+
+def documents() -> PackedDocuments:
+    """Ragged documents that end with EOS."""
+    packed = ragged_documents()
+    ends = np.append(packed.document_starts_D[1:], len(packed.tokens_N)) - 1
+    packed.tokens_N[ends] = EOS
+    return replace(packed, bytes_N=np.ones(len(packed.tokens_N), np.uint8))
+
+
+def subject(kind: str = "llama", **changed: Any) -> Subject:
+    model, packed = build(kind, block_size=16), documents()
+    is_masked = objective_of(kind) == "masked"
+    blocks = TrainingBlocks(packed, TrainingOrder(len(packed), seed=0), 8, 8, masking() if is_masked else None)
+
+    def make_objective(model: Any) -> Any:
+        if is_masked:
+            return MaskedLanguageModeling(False, *check_encoder(model, isolate_documents=True))
+        return CausalLanguageModeling(bf16=False)
+
+    def evaluate(model: Any, rows: int) -> dict[str, float]:
+        return evaluate_language_model(model, packed, make_objective(model), BlockCollator(), rows)
+
+    whole = Subject(
+        model,
+        make_objective,
+        blocks,
+        BlockCollator(),
+        Tokenizer(),
+        evaluate=None if is_masked else evaluate,
+        isolates=True,
+    )
+    return replace(whole, **changed)
+
+
+def split(subject: Subject) -> Proof:
+    return proofs.split(subject, processes=1)
+
+
+ALL: tuple[Callable[[Subject], Proof], ...] = (
+    *(split, proofs.padding, proofs.isolation, proofs.supervision, proofs.vocabulary, proofs.gradients),
+    *(proofs.saving, proofs.repetition, proofs.evaluation),
+)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "bert", "modernbert"])
+def test_every_proof_holds(kind: str) -> None:
+    whole = subject(kind)
+    for prove in ALL:
+        proof = prove(whole)
+        assert proof.holds, proof
+        if not (proof.name == "evaluation" and objective_of(kind) == "masked"):
+            assert proof.figure is not None, proof
+            assert proof.figure <= 1e-5, proof
+
+
+@pytest.mark.parametrize("kind", sorted({*DECODERS, *ENCODERS} - {"llama", "gpt2", "bert", "modernbert"}))
+def test_a_resumed_run_is_the_uninterrupted_one(kind: str) -> None:
+    """GPT-NeoX's head is saved under another name, which transformers' Trainer passes over when it loads it."""
+    assert proofs.repetition(subject(kind)).figure == 0
+
+
+def test_the_copy_is_small_and_of_the_same_kind() -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=5_000,
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=6,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+    )
+    large = LlamaForCausalLM(config)
+    small = shrunk(large)
+    assert type(small) is LlamaForCausalLM
+    assert small.config.num_hidden_layers == LAYERS and small.config.vocab_size == 5_000
+    assert small.config.num_attention_heads // small.config.num_key_value_heads == 4, "grouped as before"
+    assert sum(one.numel() for one in small.parameters()) < 0.05 * sum(one.numel() for one in large.parameters())
+    assert large.config.num_hidden_layers == 6, "the model itself is as it was"
+
+
+# ---------------------------------------------------------------- planted defects
+
+
+def test_a_loss_that_is_averaged_in_each_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compute_loss(self: Any, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None):
+        loss = self.objective.loss_sum(model, inputs) / self.objective.count(inputs).clamp(min=1)
+        loss = loss / self.args.gradient_accumulation_steps
+        self._step_loss += loss.detach()
+        return loss
+
+    monkeypatch.setattr(ExactTrainer, "compute_loss", compute_loss)
+    proof = split(subject())
+    assert not proof.holds and proof.figure > 0.01 and "averaged in each micro-batch" in proof.cause
+
+
+class SeesAll(CausalLanguageModeling):
+    """Gives the model an attention mask, which turns the isolation of packed documents off."""
+
+    def losses(self, model: Any, batch: Any) -> torch.Tensor:
+        from pipelines.training.objectives import cross_entropy
+
+        labels = batch["shift_labels"]
+        logits = model(input_ids=batch["input_ids"], attention_mask=torch.ones_like(labels), use_cache=False).logits
+        return cross_entropy(logits.flatten(0, 1), labels.flatten()).view_as(labels)
+
+
+def test_a_mask_of_ones_in_packing() -> None:
+    proof = proofs.isolation(subject(make_objective=lambda model: SeesAll(bf16=False)))
+    assert not proof.holds and proof.figure > 0.001
+
+
+class ShiftsTwice(CausalLanguageModeling):
+    def losses(self, model: Any, batch: Any) -> torch.Tensor:
+        labels = torch.roll(batch["shift_labels"], -1, dims=1)
+        labels[:, -1] = IGNORE_INDEX
+        return super().losses(model, dict(batch) | {"shift_labels": labels})
+
+
+def test_labels_that_are_shifted_twice() -> None:
+    proof = proofs.supervision(subject(make_objective=lambda model: ShiftsTwice(bf16=False)))
+    assert not proof.holds and "shifted" in proof.cause
+
+
+def test_an_end_of_text_that_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = PackedDocuments.block
+
+    def without_end(self: PackedDocuments, index: int) -> dict[str, np.ndarray]:
+        row = block(self, index)
+        return row | {"shift_labels": np.where(row["shift_labels"] == EOS, IGNORE_INDEX, row["shift_labels"])}
+
+    monkeypatch.setattr(PackedDocuments, "block", without_end)
+    assert not proofs.supervision(subject()).holds
+
+
+def test_a_parameter_that_no_gradient_reaches() -> None:
+    whole = subject()
+    whole.model.forgotten = torch.nn.Parameter(torch.zeros(3))
+    proof = proofs.gradients(whole)
+    assert not proof.holds and "forgotten" in proof.cause
+
+
+def test_a_frozen_parameter_that_is_trained() -> None:
+    import peft
+
+    whole = subject()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft 0.21 asks transformers 5.23 by a deprecated name
+        lora = peft.get_peft_model(whole.model, peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    assert proofs.gradients(replace(whole, model=lora)).holds
+    lora.base_model.model.model.norm.weight.requires_grad_(True)
+    proof = proofs.gradients(replace(whole, model=lora))
+    assert not proof.holds and "should be frozen" in proof.cause and "norm" in proof.cause
+
+
+def test_a_tokenizer_of_another_model() -> None:
+    class Larger(Tokenizer):
+        def __len__(self) -> int:
+            return VOCABULARY + 3
+
+    assert proofs.vocabulary(subject(tokenizer=Larger())).figure == 3
+
+
+def test_an_order_that_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    init = ExactTrainer.__init__
+
+    def forgetful(self: Any, *, args: Any, **options: Any) -> None:
+        args.ignore_data_skip = True
+        init(self, args=args, **options)
+
+    monkeypatch.setattr(ExactTrainer, "__init__", forgetful)
+    proof = proofs.repetition(subject())
+    assert not proof.holds and "Order" in proof.cause
+
+
+def averaged(model: Any, rows: int) -> dict[str, float]:
+    packed, losses = documents(), []
+    model.eval()
+    with torch.no_grad():
+        for first in range(0, len(packed), rows):
+            batch = BlockCollator()([packed.block(at) for at in range(first, min(first + rows, len(packed)))])
+            objective = CausalLanguageModeling(bf16=False)
+            losses.append(float(objective.loss_sum(model, batch) / objective.count(batch)))
+    model.train()
+    return {"eval_loss": sum(losses) / len(losses)}
+
+
+def test_an_evaluation_that_averages_in_each_batch() -> None:
+    proof = proofs.evaluation(subject(evaluate=averaged))
+    assert not proof.holds and "averaged in each batch" in proof.cause
+
+
+def test_dropout_that_stays_on_in_evaluation() -> None:
+    def noisy(model: Any, rows: int) -> dict[str, float]:
+        batch = BlockCollator()([documents().block(0)])
+        with torch.no_grad():
+            return {"eval_loss": float(CausalLanguageModeling(bf16=False).loss_sum(model, batch))}
+
+    whole = subject("gpt2", evaluate=noisy)
+    for module in whole.small.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    proof = proofs.evaluation(whole)
+    assert not proof.holds and "Dropout is on" in proof.cause
