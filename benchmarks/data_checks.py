@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -202,10 +203,10 @@ def eos() -> list[Finding]:
     texts = [text(seed, 3 + seed % 9) for seed in range(40)]
     with our_cache():
         documents, _ = tokenize(Dataset.from_dict({"text": texts}), words, 16, "eos", "train")
+        ours = sum(int((block["shift_labels"] == EOS).sum()) for block in _blocks(documents))
     rows = [{"input_ids": [BOS, *ids, EOS]} for ids in words(texts, add_special_tokens=False)["input_ids"]]
     labels = DataCollatorForLanguageModeling(words, mlm=False)(rows)["labels"]
     kept = int((labels == EOS).sum())
-    ours = sum(int((block["shift_labels"] == EOS).sum()) for block in _blocks(documents))
     return [
         Finding(
             "eos",
@@ -236,8 +237,8 @@ def dropped(documents: int = 2_500, block_size: int = 512) -> list[Finding]:
     learnt = used - len(blocks)
     with our_cache():
         stream, counts = tokenize(data, words, block_size, "dropped", "train")
-    ours = sum(int((block["input_ids"] != PAD).sum()) for block in _blocks(stream))
-    targets = sum(int((block["shift_labels"] != IGNORE_INDEX).sum()) for block in _blocks(stream))
+        ours = sum(int((block["input_ids"] != PAD).sum()) for block in _blocks(stream))
+        targets = sum(int((block["shift_labels"] != IGNORE_INDEX).sum()) for block in _blocks(stream))
     frame = counts["bos_tokens"] + counts["eos_tokens"]
     return [
         Finding(
@@ -291,9 +292,11 @@ def _blocks(documents: PackedDocuments) -> list[dict[str, np.ndarray]]:
     return [documents.block(index) for index in range(len(documents))]
 
 
-def our_cache() -> Any:
+@contextmanager
+def our_cache() -> Iterator[None]:
     """Plumbline's cache in a folder of its own, so that nothing is measured of an earlier run."""
-    return mock.patch.dict(os.environ, {"PLUMBLINE_CACHE": tempfile.mkdtemp(prefix="plumbline-benchmark-")})
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"PLUMBLINE_CACHE": folder}):
+        yield
 
 
 # ---------------------------------------------------------------- predictions

@@ -32,8 +32,7 @@ def environment(data: dict[str, Any]) -> dict[str, Any]:
     }
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        # Records are published: as few paths of this machine as can be.
-        "command": command_line("--run.dir").replace(f"{root}{os.sep}", ""),
+        "command": recorded_command(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "versions": versions,
@@ -42,6 +41,11 @@ def environment(data: dict[str, Any]) -> dict[str, Any]:
         "hardware": hardware,
         "data": data,
     }
+
+
+def recorded_command() -> str:
+    """The command without its run folder and the place of this checkout: records are published."""
+    return command_line("--run.dir").replace(f"{Path(__file__).parents[1]}{os.sep}", "")
 
 
 def _processor_name() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.errors import ConfigError, did_you_mean
-from pipelines.hub import load_pretrained
+from pipelines.hub import hub_is_reachable, load_pretrained
 
 SCHEME = "package://"
 
@@ -91,15 +91,19 @@ class Checkpoint(NamedTuple):
         import transformers
 
         # Models of our own are known by their model type alone, and all of them write.
-        kind = getattr(transformers, (config.architectures or [""])[0], transformers.AutoModelForCausalLM)
+        writes = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+        kind = getattr(transformers, (config.architectures or [""])[0], writes)
         settings = self.find_json("adapter_config.json")
         if settings is None:
             return self.load("model", kind.from_pretrained)
         from peft import PeftModel
 
-        base = checkpoint_of(self.key, settings["base_model_name_or_path"])
-        here = {key: value for key, value in self.options.items() if key == "cache_dir"}
-        model = base.load("model", kind.from_pretrained, config=config, **here)
+        base = checkpoint_of(
+            f"the base model of {self.name}", settings["base_model_name_or_path"], settings["revision"]
+        )
+        options: dict[str, Any] = {key: value for key, value in self.options.items() if key == "cache_dir"}
+        options["ignore_mismatched_sizes"] = True  # of a head that the adapter brings
+        model = base.load("model", kind.from_pretrained, config=config, **options)
         return self.load("adapter", partial(PeftModel.from_pretrained, model)).merge_and_unload()
 
     def find_json(self, file: str) -> Any:
@@ -107,6 +111,7 @@ class Checkpoint(NamedTuple):
         from transformers.utils import cached_file
 
         place = {key: value for key, value in self.options.items() if key in ("revision", "cache_dir")}
+        place["local_files_only"] = Path(self.name).is_dir() or not hub_is_reachable()
         try:
             found = cached_file(self.name, file, **place, _raise_exceptions_for_missing_entries=False)
             return None if found is None else json.loads(Path(found).read_text(encoding="utf-8"))
@@ -138,18 +143,24 @@ def checkpoint_of(key: str, name: str, revision: str | None = None) -> Checkpoin
         folder = Path(name).expanduser()
         is_run = (folder / "model" / "config.json").is_file() and not (folder / "config.json").is_file()
         return Checkpoint(key, str(folder / "model") if is_run else name, {"revision": revision})
+    known = package_of(key, name)
+    try:
+        distribution = importlib.metadata.distribution(name.removeprefix(SCHEME))
+        folder = Path(str(distribution.locate_file(known.inside)))
+    except importlib.metadata.PackageNotFoundError:
+        raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {known.install}") from None
+    return Checkpoint(key, str(folder), {} if known.gguf_file is None else {"gguf_file": known.gguf_file})
+
+
+def package_of(key: str, name: str) -> Package:
+    """The package behind a name package://<distribution>. Raises ConfigError if it is not one of PACKAGES."""
     package = name.removeprefix(SCHEME)
     if package not in PACKAGES:
         raise ConfigError(
             f"{key} is {name!r}, but there is no such package with a checkpoint.{did_you_mean(package, PACKAGES)} "
             f"Packages: {', '.join(PACKAGES)}."
         )
-    known = PACKAGES[package]
-    try:
-        folder = Path(str(importlib.metadata.distribution(package).locate_file(known.inside)))
-    except importlib.metadata.PackageNotFoundError:
-        raise ConfigError(f"{key} is {name!r}, which is not installed. Run: {known.install}") from None
-    return Checkpoint(key, str(folder), {} if known.gguf_file is None else {"gguf_file": known.gguf_file})
+    return PACKAGES[package]
 
 
 def saved_checkpoint(name: str | None, revision: str | None) -> Checkpoint:

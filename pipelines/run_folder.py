@@ -255,10 +255,18 @@ def _read_config(saved: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(saved.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{saved} cannot be read: {error}. Start anew with --run.overwrite true.") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{saved} cannot be read: {reason}. Start anew with --run.overwrite true.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{saved} holds no config. Start anew with --run.overwrite true.")
     return values
+
+
+def _local_models(config: Any) -> list[str]:
+    """The checkpoints of a config that are folders, which cannot be told from their names elsewhere."""
+    model = getattr(config, "model", None)
+    names = [getattr(model, key, None) for key in ("name", "decoder_name")]
+    return [name for name in names if name is not None and Path(name).expanduser().is_dir()]
 
 
 @contextmanager
@@ -368,8 +376,8 @@ def write_run_files(folder: RunFolder, config: Any, **files: dict[str, Any]) -> 
         (folder.path / "metrics.json").unlink(missing_ok=True)
         folder.write_text("config.yaml", config_to_yaml(config))
         for name, content in files.items():
-            of_recipe = {"recipe": folder.recipe} if name == "environment" else {}
-            folder.write_json(f"{name}.json", of_recipe | content)
+            of_run = {"recipe": folder.recipe, "local_models": _local_models(config)} if name == "environment" else {}
+            folder.write_json(f"{name}.json", of_run | content)
     except OSError as error:
         raise ConfigError(
             f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."

@@ -30,6 +30,7 @@ ALLOWED = {
     "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing"},
     "suites": GROUND
     | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report", "reporting"},
+    "proofs": GROUND | {"data", "models", "training"},
     "publishing": GROUND | {"data", "models", "reporting", "report"},
     "reporting": set(),
     "report": GROUND | {"reporting"},

@@ -89,7 +89,7 @@ def test_columns_are_found_by_the_names_of_their_roles() -> None:
         {"text": "bad", "label": 0, FILE: "train.jsonl", NUMBER: 2},
     ]
     assert data.name == "train"
-    assert (data.card, data.licence, data.test) == (None, None, None)
+    assert (data.card, data.receipt["source"]["license"], data.test) == (None, None, None)
     assert list(data.splits) == ["train", "validation"]
     assert data.receipt["files"] == {"train": ["train.jsonl"], "validation": ["validation.jsonl"]}
 
@@ -346,7 +346,7 @@ def test_a_card_draws_its_own_split() -> None:
     assert texts(data.validation) == texts(
         load([review(n) for n in range(20)], validation_share=0.5, split_seed=3).validation
     )
-    assert (data.name, data.licence) == ("c", "mit")
+    assert (data.name, data.receipt["source"]["license"]) == ("c", "mit")
 
 
 def test_a_card_that_draws_the_tail() -> None:

@@ -158,7 +158,7 @@ def test_the_card_tells_what_the_run_folder_holds(hub: HubServer, classifier: Pa
         "Energy was not measured.",
         "accelerate launch recipes/finetune_classification.py --config run/config.yaml",
         "Licence: not stated",
-        "the author's own and are not here",
+        "Training files that are not on the Hub are not here.",
     ):
         assert part in text, part
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
@@ -420,6 +420,92 @@ def test_predictions_are_published_as_a_dataset(
     code = "from datasets import load_dataset\nrows = load_dataset('ada/said', split='validation')\nprint(len(rows))"
     assert done(worker.execute(code, place)).out == "30\n"
     assert "run" not in json.loads((classifier / "published_predictions.json").read_text())["files"]
+
+
+@pytest.fixture(scope="module")
+def secret(hub: HubServer, worker: HubWorker, place: Path) -> str:
+    """A private data set of the Hub under a licence for non-commercial use."""
+    write_rows(Path(), "classification", 40, seed=9)
+    code = """
+import json
+from datasets import Dataset, DatasetDict
+from huggingface_hub import DatasetCard, HfApi
+rows = [json.loads(line) for line in open("classification-9.jsonl")]
+DatasetDict({"train": Dataset.from_list(rows[:30]), "validation": Dataset.from_list(rows[30:])}).push_to_hub(
+    "ada/secret", private=True)
+card = DatasetCard.load("ada/secret")
+card.data.license = "cc-by-nc-4.0"
+card.push_to_hub("ada/secret")
+"""
+    done(worker.execute(code, place))
+    return "ada/secret"
+
+
+def test_rows_of_a_private_data_set_stay_private_and_its_licence_binds(
+    hub: HubServer, worker: HubWorker, secret: str, place: Path
+) -> None:
+    argv = flags("classification", Path(), Path("of-secret"))
+    at, end = argv.index("--data.files.train"), argv.index("--data.files.validation")
+    argv = [part for place, part in enumerate(argv) if place not in (at, at + 1, end, end + 1)]
+    argv += ["--data.name", secret, "--data.columns", "{text: text, label: label}"]
+    wanted = ("--publish.repo_id", "ada/of-secret")
+    failed = worker.run("finetune_classification", *argv, *wanted, "--publish.license", "mit", cwd=place)
+    assert failed.code == 2 and "cc-by-nc-4.0, for non-commercial use alone" in failed.err
+    done(worker.run("finetune_classification", *argv, *wanted, "--publish.license", "cc-by-nc-4.0", cwd=place))
+    files = hub.files("ada/of-secret")
+    assert "run/metrics.json" in files and "run/report.html" not in files
+    data = ModelCard(files["README.md"].decode()).data
+    assert data.datasets == [secret] and data.license == "cc-by-nc-4.0"
+    assert "Licence: cc-by-nc-4.0" in files["README.md"].decode()
+
+    argv = flags("classification", Path(), Path("from-it"))
+    at = argv.index("--tokenizer.type")
+    argv = [*argv[:at], *argv[at + 6 :], "--model.name", "of-secret", "--publish.repo_id", "ada/from-it"]
+    failed = worker.run("finetune_classification", *argv, "--publish.license", "mit", cwd=place)
+    assert failed.code == 2 and "has the licence cc-by-nc-4.0" in failed.err, "what its base was made of"
+
+
+def test_a_push_leaves_nothing_of_the_one_before(
+    hub: HubServer, worker: HubWorker, classifier: Path, place: Path
+) -> None:
+    push = ("publish_to_hub", str(classifier), "--publish.repo_id", "ada/twice", *PUSH)
+    done(worker.run(*push, "--publish.checkpoints", "true", cwd=place))
+    before = hub.commits("ada/twice")
+    told = done(worker.run(*push, "--publish.records", "false", cwd=place))
+    assert "of the push before" in told.err
+    assert not [name for name in hub.files("ada/twice") if name.startswith(("run/", "checkpoints/"))]
+    assert len(hub.commits("ada/twice")) == len(before) + 1, "card and weights change together"
+
+
+def test_files_of_others_stay(hub: HubServer, worker: HubWorker, classifier: Path, place: Path) -> None:
+    code = """
+from huggingface_hub import HfApi
+api = HfApi()
+api.create_repo("ada/mixed", private=True)
+for name in ("big/model.safetensors", "run/notes.txt"):
+    api.upload_file(path_or_fileobj=b"theirs", path_in_repo=name, repo_id="ada/mixed")
+"""
+    done(worker.execute(code, place))
+    push = ("publish_to_hub", str(classifier), "--publish.repo_id", "ada/mixed", *PUSH)
+    assert "that Plumbline did not put there" in worker.run(*push, cwd=place).err
+    done(worker.run(*push, "--publish.exist_ok", "true", cwd=place))
+    files = hub.files("ada/mixed")
+    assert files["big/model.safetensors"] == files["run/notes.txt"] == b"theirs"
+
+
+def test_a_new_branch_of_a_repository_that_is_there(
+    hub: HubServer, worker: HubWorker, classifier: Path, place: Path
+) -> None:
+    push = ("publish_to_hub", str(classifier), "--publish.repo_id", "ada/reviews", *PUSH)
+    done(worker.run(*push, "--publish.revision", "next", cwd=place))
+    assert hub.files("ada/reviews", "next")["model.safetensors"] == hub.files("ada/reviews")["model.safetensors"]
+
+
+def test_settings_of_a_push_need_one(worker: HubWorker, place: Path) -> None:
+    failed = worker.run("finetune_classification", *flags("classification", Path(), Path("none")),
+                        "--publish.private", "false", cwd=place)  # fmt: skip
+    assert failed.code == 2 and "publish.private is False, which has no effect without --publish.repo_id" in failed.err
+    assert not Path("none").exists()
 
 
 # ---------------------------------------------------------------- other kinds

@@ -239,7 +239,13 @@ def test_a_public_repository_for_a_private_run(check: Checking) -> None:
 
 def test_a_private_repository_stays_private(check: Checking) -> None:
     put(check.hub, "ada/tiny", private=True)
-    assert check.accepted(*TO, "--publish.private", "false").startswith("Will be published as ada/tiny, private")
+    message = check.refused(*TO, "--publish.private", "false")
+    assert "exists and is private, but publish.private is false" in message and "settings of the repository" in message
+
+
+def test_a_card_that_somebody_wrote(check: Checking) -> None:
+    put(check.hub, "ada/tiny", private=True, README_dot_md="---\nlicense: mit\n---\n\n# My long text\n")
+    assert "'README.md'" in check.refused(*TO)
 
 
 def test_a_repository_with_files_of_others(check: Checking) -> None:
@@ -252,7 +258,11 @@ def test_a_repository_with_files_of_others(check: Checking) -> None:
 
 @pytest.mark.parametrize(
     "files",
-    [{}, {"README_dot_md": card(license="mit")}, {"README_dot_md": card(tags=["plumbline"]), "model_dot_bin": "x"}],
+    [
+        {},
+        {"README_dot_md": "---\nlicense: mit\n---\n"},
+        {"README_dot_md": card(tags=["plumbline"]), "model_dot_bin": "x"},
+    ],
     ids=["empty", "only a card", "of Plumbline"],
 )
 def test_repositories_that_may_be_pushed_to(files: dict[str, str], check: Checking) -> None:
@@ -689,11 +699,9 @@ def plant_in_own_text(run: Path, text: str) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace(BEGIN, f"{BEGIN}\n{text}"), encoding="utf-8")
 
 
-def plant_in_report(run: Path, text: str) -> None:
-    """The report is pushed where the data are public, such as those of a builder."""
-    add_key(run / "receipt.json", "builder", "docs")
-    path = run / "report.html"
-    path.write_text(path.read_text(encoding="utf-8").replace("</body>", f"<p>{text}</p></body>"), encoding="utf-8")
+def plant_in_log(run: Path, text: str) -> None:
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"step": 7, "note": text}) + "\n")
 
 
 def plant_in_weights(run: Path, text: str) -> None:
@@ -717,7 +725,7 @@ PLANTS: dict[str, tuple[Any, str, str, bool]] = {
         False,
     ),
     "a private key in the own text": (plant_in_own_text, KEY, "README.md, line ", False),
-    "an e-mail address in the report": (plant_in_report, "ann.li@uni-lab.org", "run/report.html, line ", True),
+    "an e-mail address in the log": (plant_in_log, "ann.li@uni-lab.org", "run/metrics.jsonl, line ", True),
     "a home path in the model's config": (
         lambda run, text: add_key(run / "model" / "config.json", "_name_or_path", text),
         "/home/ann/models/base",

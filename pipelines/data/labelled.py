@@ -117,11 +117,6 @@ class LabelledData:
         found = {"train": self.train, "validation": self.validation}
         return found if self.test is None else found | {"test": self.test}
 
-    @property
-    def licence(self) -> str | None:
-        """Licence by the data card, if there is one."""
-        return None if self.card is None else self.card.license
-
     def hashes(self) -> dict[str, str]:
         """Content hashes of train and validation, which must be the same when a run goes on."""
         return {split: self.splits[split].fingerprint() for split in ("train", "validation")}
@@ -233,7 +228,9 @@ def read_files(
         return Rows(pa.concat_tables(tables, promote_options="permissive"))
     except pa.ArrowException as error:
         shown = ", ".join(file.shown for file in files)
-        raise DataError(f"The files {shown} have different types: {' '.join(str(error).split())}") from None
+        raise DataError(
+            f"The files {shown} have different types: {' '.join(str(error).split())}. Give the column one type in all."
+        ) from None
 
 
 def _by_role(read: Any, roles: RoleColumns, shown: str, names: dict[str, tuple[str, ...]]) -> "pa.Table":

@@ -43,11 +43,6 @@ class Corpus:
     card: DataCard | None
     """The data card, if the corpus comes from one."""
 
-    @property
-    def licence(self) -> str | None:
-        """Licence by the data card, if there is one."""
-        return None if self.card is None else self.card.license
-
 
 def load_corpus(config: CorpusConfig) -> Corpus:
     """Reads a corpus from its one source (card, Hub dataset or files), cleans it and draws a missing validation split.

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.data.builders import build
@@ -34,12 +34,15 @@ class Source:
     chosen: CardConfig | None = None
     """The card's config that is used."""
     builder_receipt: dict[str, Any] | None = None
+    config_name: str | None = None
+    """Of a dataset of the Hub."""
+    paths: list[str] | None = None
+    """Of files, as they were stated."""
 
     @property
     def record(self) -> dict[str, Any]:
         """What receipts say of it."""
-        is_on_hub = not any(isinstance(found, list) for found in self.splits.values())
-        return source_record(self.name, self.card, self.chosen, is_on_hub)
+        return source_record(self.name, self.card, self.chosen, self.config_name, self.paths)
 
     @property
     def shown(self) -> dict[str, list[str]]:
@@ -50,24 +53,29 @@ class Source:
         }
 
 
-def source_record(name: str, card: DataCard | None, chosen: CardConfig | None, is_on_hub: bool) -> dict[str, Any]:
+def source_record(
+    name: str, card: DataCard | None, chosen: CardConfig | None, config_name: str | None, paths: Sequence[str] | None
+) -> dict[str, Any]:
     """What is known of a source without reading it: names, and licence and languages as far as its card states them.
 
     Args:
         name: as in Source.
         card, chosen: its card, and the card's config, if it has one.
-        is_on_hub: whether the name is that of a dataset of the Hub.
+        config_name: of a dataset of the Hub.
+        paths: files as they are stated; None: the name is that of a dataset of the Hub.
     """
-    paths = [] if chosen is None else [path for found in chosen.data_files.values() for path in found]
-    linked = sorted({match[1] for path in paths if (match := HUB_DATASET.match(path))})
+    paths = paths if chosen is None else [path for found in chosen.data_files.values() for path in found]
+    linked = sorted({match[1] for path in paths or () if (match := HUB_DATASET.match(path))})
+    known = [path for path in paths or () if HUB_DATASET.match(path) or path.startswith(BUILDER_SCHEME)]
     return {
         "name": name,
         "pretty_name": name if card is None else card.pretty_name,
         "license": None if card is None else card.license,
         "license_name": None if card is None else card.license_name,
         "language": [] if card is None else list(card.language),
-        "hub_datasets": [name] if is_on_hub else linked,
-        "config_name": None if chosen is None else chosen.name,
+        "hub_datasets": [name] if paths is None else linked,
+        "config_name": config_name if chosen is None else chosen.name,
+        "has_own_files": len(known) < len(paths or ()),  # which are neither on the Hub nor made by a builder
     }
 
 
@@ -80,8 +88,16 @@ def stated_source(config: SourceConfig) -> dict[str, Any]:
     check_source(config)
     if config.card:
         card = load_card(config.card)
-        return source_record(card.name, card, card.config(config.config_name), is_on_hub=False)
-    return source_record(config.name or "files", None, None, is_on_hub=config.name is not None)
+        return source_record(card.name, card, card.config(config.config_name), None, [])
+    return source_record(config.name or "files", None, None, config.config_name, _stated_paths(config))
+
+
+def _stated_paths(config: SourceConfig) -> list[str] | None:
+    """The paths of data.files; None where the data is a dataset of the Hub."""
+    if config.name is not None:
+        return None
+    stated = [config.files.train, config.files.validation, config.files.test]
+    return [path for paths in stated if paths for path in ([paths] if isinstance(paths, str) else paths)]
 
 
 def check_source(config: SourceConfig) -> None:
@@ -123,10 +139,12 @@ def open_source(config: SourceConfig, roles: Sequence[str]) -> Source:
         return _open_card(card, chosen)
     if config.name:
         loaded = load_hub_dataset(config.name, config.config_name, config.revision)
-        return Source(config.name, {split: loaded[split] for split in SPLITS if split in loaded})
+        splits = {split: loaded[split] for split in SPLITS if split in loaded}
+        return Source(config.name, splits, config_name=config.config_name)
     given = {"train": config.files.train, "validation": config.files.validation, "test": config.files.test}
     files = {split: _resolve(paths, f"data.files.{split}") for split, paths in given.items() if paths}
-    return Source(files["train"][0].shown.rsplit("/", 1)[-1].split(".")[0], dict(files))
+    name = files["train"][0].shown.rsplit("/", 1)[-1].split(".")[0]
+    return Source(name, dict(files), paths=_stated_paths(config))
 
 
 def _open_card(card: DataCard, chosen: CardConfig) -> Source:
@@ -156,8 +174,15 @@ def card_files(card: DataCard, chosen: CardConfig, split: str) -> list[SourceFil
             # Not its path: receipts are published, and a cache lies in somebody's home folder.
             files.append(as_source(parquet, f"{path} ({parquet.name})", parquet.name))
         else:
-            files += _resolve(path, f"{split} of the card {card.path}")
+            found = _resolve(path, f"{split} of the card {card.path}")
+            # By the folder of the card: its own path may lead through somebody's home.
+            files += [replace(file, shown=_beside(file, card)) for file in found]
     return one_format(files, f"{split} of the card {card.path}")
+
+
+def _beside(file: SourceFile, card: DataCard) -> str:
+    folder = card.path.parent
+    return file.shown.replace(f"{folder}/", f"{folder.name}/", 1) if file.shown.startswith(f"{folder}/") else file.shown
 
 
 def _resolve(paths: str | Sequence[str], key: str) -> list[SourceFile]:

@@ -118,7 +118,7 @@ def isolation(subject: Subject) -> Proof:
     row = next((one for one in map(dict, subject.rows(50)) if _second_document(one) is not None), None)
     if row is None:
         return Proof("isolation", statement, None, TOLERANCE, "No row among the first 50 holds two documents.")
-    start = _second_document(row)
+    start = _second_document(row) or 0
     model = subject.copy()
     objective = subject.make_objective(model)
     label = next(name for name in LABELS if name in row)
@@ -152,7 +152,7 @@ def _causal_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> i
 
     documents, wrong, seen, learnt = subject.blocks.documents, 0, 0, 0
     eos = subject.tokenizer.eos_token_id
-    for place, row in enumerate(rows):
+    for row in rows:
         ids, labels = row["input_ids"], row["shift_labels"]
         within = row.get("position_ids", np.arange(len(ids)))
         goes_on = np.append(within[1:] == within[:-1] + 1, False)
@@ -198,7 +198,8 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
 def _class_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> int:
     """Labels that the head has no output for."""
     labels = np.concatenate([np.atleast_1d(row["labels"]).ravel() for row in rows])
-    size = subject.model.config.vocab_size if _writes(subject.model) else subject.model.config.num_labels
+    config: Any = subject.model.config
+    size = config.vocab_size if _writes(subject.model) else config.num_labels
     if labels.dtype.kind == "f":
         return int((~np.isfinite(labels)).sum())
     return int(((labels < 0) & (labels != IGNORE_INDEX)).sum() + (labels >= max(size, 1)).sum())
@@ -227,7 +228,8 @@ _SUPERVISION: tuple[tuple[set[str], Callable[[Subject, list[Mapping[str, np.ndar
 def vocabulary(subject: Subject) -> Proof:
     """Every token of the first rows is one that model and tokenizer have: the count of those that are not."""
     statement = "Every token id is one that the model has an embedding for."
-    size = min(subject.model.config.vocab_size, subject.model.get_input_embeddings().weight.shape[0])
+    table: Any = subject.model.get_input_embeddings()
+    size = min(subject.model.config.vocab_size, table.weight.shape[0])
     ids = np.concatenate([row["input_ids"].ravel() for row in subject.rows(64) if "input_ids" in row] or [np.zeros(1)])
     wrong = int((ids >= size).sum() + (ids < 0).sum()) + max(0, len(subject.tokenizer) - size)
     return Proof("vocabulary", statement, float(wrong), 0, "The tokenizer is not the model's.")
@@ -329,5 +331,5 @@ def _places(blocks: TrainingBlocks, places: int, last_place: int | None = None) 
 
 def _second_document(row: Mapping[str, np.ndarray]) -> int | None:
     """Where the second document of a row begins, if two stand in it."""
-    starts = np.flatnonzero(row["position_ids"] == 0) if "position_ids" in row else []
+    starts: Any = np.flatnonzero(row["position_ids"] == 0) if "position_ids" in row else []
     return int(starts[1]) if len(starts) > 1 else None

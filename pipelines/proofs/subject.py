@@ -107,8 +107,8 @@ def _shrink(config: Any, narrow: bool) -> None:
         config.layer_types = config.layer_types[:LAYERS]
     if not narrow:
         return
-    heads = getattr(config, "num_attention_heads", None)
-    groups = getattr(config, "num_key_value_heads", None) or heads
+    heads: Any = getattr(config, "num_attention_heads", None)
+    groups: Any = getattr(config, "num_key_value_heads", None) or heads
     if not isinstance(heads, int) or heads < 4:
         return
     kept = max(2, heads // groups) if groups else 2

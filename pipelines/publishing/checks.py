@@ -1,22 +1,26 @@
 """What is found out before the first step of a run that will be published, so that no push fails after it."""
 
+import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import config_to_yaml
 from pipelines.data.sources import stated_source
+from pipelines.environment import recorded_command
 from pipelines.errors import ConfigError
 from pipelines.pretrained import checkpoint_of
 from pipelines.publish_sections import PublishConfig
-from pipelines.publishing.contents import leak_message
+from pipelines.publishing.contents import check_adapter_base, leak_message
 from pipelines.publishing.hub_calls import call
 from pipelines.publishing.leaks.search import find_leaks
-from pipelines.publishing.licenses import License, choose_license
-from pipelines.publishing.record import Base, base_of, license_ids
-from pipelines.publishing.rights import RepoType, check_destination, check_name
-from pipelines.run import command_line, say
+from pipelines.publishing.licenses import License
+from pipelines.publishing.metadata import base_ids
+from pipelines.publishing.record import Base, RepoType, bases_of
+from pipelines.publishing.rights import check_destination, check_name, check_tag
+from pipelines.publishing.terms import terms_of
+from pipelines.run import say
 
 
 def check_before_training(publish: PublishConfig, config: Any) -> None:
@@ -34,39 +38,23 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
     if publish.base_model is not None:
         check_name(publish.base_model, "publish.base_model")
     source = stated_source(config.data)
-    base = base_of(getattr(getattr(config, "model", None), "name", None))
+    model = getattr(config, "model", None)
+    bases = [] if model is None else bases_of(dataclasses.asdict(model))
     if publish.weights == "adapter":
-        _check_adapter(publish, config, base)
+        _check_adapter(publish, config, bases)
     if publish.export:
         _check_export(getattr(config, "model", None))
     if publish.records:
         _check_config(config, publish.hide)
     if publish.dry_run:
-        choose_license(publish, None if base is None else base.license, source["license"])
+        terms_of(publish, bases, source, ask=False).license(publish)
         return
     destination = check_destination(publish, "model")
-    license = license_of(publish, base, source)
-    check_card(f"---\n{_metadata(publish, base, source, license)}\n---\n", "model")
+    check_tag(destination, publish.git_tag)
+    license = terms_of(publish, bases, source, ask=True).license(publish)
+    check_card(f"---\n{_metadata(publish, bases, source, license)}\n---\n", "model")
     stated = "without a licence (--publish.license)" if license is None else f"under {license.shown}"
     say(f"Will be published as {destination.repo_id}, {'private' if destination.private else 'public'}, {stated}")
-
-
-def license_of(publish: PublishConfig, base: Base | None, source: Mapping[str, Any]) -> License | None:
-    """The licence of the model, asking the Hub for those of its base model and data that are not known here.
-
-    Raises:
-        ConfigError: they do not allow the one that is chosen.
-        HubError: the base model is not on the Hub, or it cannot be asked.
-    """
-    base_id = publish.base_model or (None if base is None else base.hub_id)
-    base_license = None if base is None else base.license
-    if base_license is None and base_id is not None:
-        base_license = _hub_license(base_id, "model")
-    data = source["license"]
-    if data is None:
-        found = [_hub_license(name, "dataset") for name in source["hub_datasets"]]
-        data = ", ".join(one for one in found if one is not None) or None
-    return choose_license(publish, base_license, data)
 
 
 def check_card(text: str, repo_type: RepoType) -> None:
@@ -79,22 +67,10 @@ def check_card(text: str, repo_type: RepoType) -> None:
         raise ConfigError(f"The Hub refuses the metadata of the card: {' '.join(str(error).split())}") from None
 
 
-def _hub_license(repo_id: str, repo_type: RepoType) -> str | None:
-    """The licence ids that the card of a repository states, parted by commas."""
-    from huggingface_hub import HfApi
-
-    info: Any = call(f"asking for the licence of {repo_id}", lambda: HfApi().repo_info(repo_id, repo_type=repo_type))
-    return license_ids(None if info.card_data is None else info.card_data.get("license"))
-
-
-def _check_adapter(publish: PublishConfig, config: Any, base: Base | None) -> None:
+def _check_adapter(publish: PublishConfig, config: Any, bases: Sequence[Base]) -> None:
     if getattr(getattr(config, "lora", None), "r", None) is None:
         raise ConfigError("publish.weights is adapter, but the run trains none. Set --lora.r, or leave it out.")
-    if publish.base_model is None and (base is None or base.hub_id is None):
-        raise ConfigError(
-            "publish.weights is adapter, which others load onto its base model, but model.name is a local checkpoint. "
-            "State where on the Hub it is with --publish.base_model user/name."
-        )
+    check_adapter_base(publish, bases)
 
 
 def _check_export(model: Any) -> None:
@@ -124,7 +100,7 @@ def _check_export(model: Any) -> None:
 def _check_config(config: Any, hide: bool) -> None:
     """Raises ConfigError if the config or the command holds what would stop the push after the run."""
     with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
-        written = {"run/config.yaml": config_to_yaml(config), "run/environment.json": command_line("--run.dir")}
+        written = {"run/config.yaml": config_to_yaml(config), "run/environment.json": recorded_command()}
         files = {name: Path(aside) / name.replace("/", "-") for name in written}
         for name, text in written.items():
             files[name].write_text(text, encoding="utf-8")
@@ -133,14 +109,14 @@ def _check_config(config: Any, hide: bool) -> None:
         raise ConfigError(leak_message(leaks))
 
 
-def _metadata(publish: PublishConfig, base: Base | None, source: Mapping[str, Any], license: License | None) -> str:
+def _metadata(publish: PublishConfig, bases: Sequence[Base], source: Mapping[str, Any], license: License | None) -> str:
     """What is known of the card's front matter before training."""
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(
         **(license.metadata if license else {}),
         language=publish.language or source["language"] or None,
-        base_model=publish.base_model or (None if base is None else base.hub_id),
+        base_model=base_ids(bases, publish) or None,
         datasets=source["hub_datasets"] or None,
         tags=["plumbline", *publish.tags],
     )

@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from pipelines.errors import CheckpointError, ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.leaks.reading import ABSOLUTE_PATH, EMAIL
 from pipelines.publishing.leaks.search import Leak, find_leaks, hide, is_text
-from pipelines.publishing.metadata import base_id
-from pipelines.publishing.record import Record
+from pipelines.publishing.metadata import base_ids
+from pipelines.publishing.record import Base, Record
 from pipelines.run import say
 
 CARD = "README.md"
@@ -25,7 +26,7 @@ RECORDS = (
     "metrics.jsonl",
     "energy.json",
 )
-NOT_OF_ADAPTERS = ("model.safetensors", "generation_config.json")
+NOT_OF_ADAPTERS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?|generation_config\.json")
 UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".ckpt", ".h5", ".msgpack")  # may run code when they are read
 SHOWN_LEAKS = 20
 PERSONAL = (ABSOLUTE_PATH, EMAIL)
@@ -64,14 +65,13 @@ def stage_model(record: Record, publish: PublishConfig, folder: Path) -> Staged:
     model, shared = record.model, check_model(record)
     if publish.weights == "adapter":
         _stage_adapter(record, publish, folder)
-        shared = [path for path in shared if not path.name.startswith(NOT_OF_ADAPTERS)]
+        shared = [path for path in shared if not NOT_OF_ADAPTERS.fullmatch(path.name)]
     for path in shared:
         if path.parent != model / "adapter":
             _link(path, folder / path.relative_to(model))
     if publish.records:
         names = [name for name in RECORDS if (record.folder / name).is_file()]
-        # The report shows rows of the data. Those of a local file are its owner's.
-        names += ["report.html"] if record.source["hub_datasets"] or "builder" in record.receipt else []
+        names += ["report.html"] if record.shows_rows else []
         for name in names:
             _link(record.folder / name, folder / "run" / name)
     if publish.checkpoints:
@@ -105,17 +105,32 @@ def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None
         raise ConfigError(
             f"publish.weights is adapter, but the run in {record.folder} was not trained with LoRA (lora.r)."
         )
-    base = base_id(record, publish)
-    if base is None:
-        raise ConfigError(
-            "publish.weights is adapter, which others load onto its base model, but that is a local checkpoint. State "
-            "where on the Hub it is with --publish.base_model user/name, or push it whole: --publish.weights merged."
-        )
+    check_adapter_base(publish, record.bases)
     for path in _files(adapter):
         _link(path, folder / path.relative_to(adapter))
     settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = base
+    if settings.get("trainable_token_indices"):
+        raise ConfigError(
+            "publish.weights is adapter, but the run added tokens to the vocabulary of its base model, which others "
+            "would load without them. Push it whole: --publish.weights merged."
+        )
+    settings["base_model_name_or_path"] = base_ids(record.bases, publish)[0]
+    settings["revision"] = record.config["model"]["revision"] if publish.base_model is None else None
     replace_text(folder / "adapter_config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def check_adapter_base(publish: PublishConfig, bases: Sequence[Base]) -> None:
+    """Raises ConfigError if an adapter would not find its base model on the Hub."""
+    if bases and bases[0].is_quantized:
+        raise ConfigError(
+            f"publish.weights is adapter, but it was trained on {bases[0].shown}: on the Hub's weights it would "
+            "compute something else. Push it whole: --publish.weights merged."
+        )
+    if publish.base_model is None and (not bases or bases[0].hub_id is None):
+        raise ConfigError(
+            "publish.weights is adapter, which others load onto its base model, but model.name is a local checkpoint. "
+            "State where on the Hub it is with --publish.base_model user/name."
+        )
 
 
 def refuse_leaks(staged: Staged, hidden: bool) -> None:
@@ -157,8 +172,7 @@ def leak_message(leaks: list[Leak]) -> str:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a staged file anew: it may be a link to one that must stay as it is."""
-    path.unlink()
+    """Writes a staged file anew."""
     path.write_text(text, encoding="utf-8")
 
 
@@ -167,8 +181,11 @@ def _files(folder: Path) -> Iterable[Path]:
 
 
 def _link(path: Path, target: Path) -> None:
+    """A copy; of weights a hard link, which must not be written to."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if path.suffix != ".safetensors":
+            raise OSError
         os.link(path, target)
     except OSError:  # another disk, or one without links
         shutil.copy2(path, target)

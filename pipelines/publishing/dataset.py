@@ -7,23 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.licenses import LICENSES
 from pipelines.data.loading import corpus_of_run
-from pipelines.errors import CheckpointError, ConfigError, did_you_mean
+from pipelines.data.remote import quiet_datasets
+from pipelines.errors import CheckpointError, ConfigError
 from pipelines.publish_sections import PublishRunConfig
 from pipelines.publishing import contents, evidence
 from pipelines.publishing.checks import check_card
-from pipelines.publishing.licenses import NO_DERIVATIVES, License
+from pipelines.publishing.licenses import NO_DERIVATIVES, License, choose_license
 from pipelines.publishing.own_text import framed, own_text
 from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import Record, read_record
-from pipelines.publishing.rights import check_destination
+from pipelines.publishing.rights import check_destination, check_name, check_tag
 from pipelines.publishing.templates import render
+from pipelines.publishing.terms import terms_of
 from pipelines.run_folder import RunFolder
 
 SHARD_BYTES = 500_000_000  # of text, in one Parquet file
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000)
 SIZE_NAMES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "n>1B")
+
+
+# Keys of the section that say nothing of data -> their default.
+OF_MODELS: dict[str, Any] = {
+    "weights": "merged",
+    "records": True,
+    "checkpoints": False,
+    "export": [],
+    "base_model": None,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,13 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
         HubError: the Hub refused, or what it gives back is not what was pushed.
     """
     record = read_record(folder.path)
-    license = data_license(publish, record.source)
+    idle = [key for key, plain in OF_MODELS.items() if getattr(publish, key) != plain]
+    if idle:
+        raise ConfigError(f"publish.{idle[0]} is for models; publish.content is {publish.content}. Leave it out.")
+    if publish.repo_id is not None:
+        check_name(publish.repo_id)
+    terms = terms_of(publish, [], record.source, ask=not publish.dry_run)
+    license = data_license(publish, record.source | {"license": ", ".join(terms.data) or None})
     if publish.dry_run:
         with rehearsal(folder) as into:
             staged = _stage(record, publish, license, publish.repo_id or "user/name", "", into)
@@ -57,12 +74,22 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
         return
     require_repo_id(publish)
     destination = check_destination(publish, "dataset")
-    own = own_text(destination.card(publish.revision)) or ""
+    if "plumbline" in destination.tags and _tag_of(publish) not in destination.tags:
+        raise ConfigError(
+            f"{destination.repo_id} holds another kind of data of a Plumbline run, which this would replace. Name "
+            "another repository."
+        )
+    check_tag(destination, publish.git_tag, destination.head)
+    own = own_text(destination.card()) or ""
     with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
         staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[contents.CARD].read_text(encoding="utf-8"), "dataset")
         published = push(destination, staged, f"{publish.content.capitalize()} of {record.recipe}", publish, None)
         folder.write_json(f"published_{publish.content}.json", published)
+
+
+def _tag_of(publish: PublishRunConfig) -> str:
+    return f"plumbline-{publish.content}"
 
 
 def data_license(publish: PublishRunConfig, source: Mapping[str, Any]) -> License:
@@ -72,8 +99,7 @@ def data_license(publish: PublishRunConfig, source: Mapping[str, Any]) -> Licens
         ConfigError: it is not known, forbids that, or another one is asked for.
     """
     given, asked = source["license"], publish.license
-    if asked is not None and asked not in LICENSES:
-        raise ConfigError(f"publish.license {asked!r} is no licence id of the Hub.{did_you_mean(asked, LICENSES)}")
+    choose_license(publish, None, None)  # is it one?
     if given is None and asked is None:
         raise ConfigError(
             f"The licence of {source['name']} is not known, so its rows cannot be passed on. If you may, state it: "
@@ -118,7 +144,8 @@ def _write_corpus(record: Record, into: Path) -> list[Split]:
         shards = -(-corpus.receipt[name]["bytes"] // SHARD_BYTES) or 1
         for index in range(shards):
             shard = rows.shard(shards, index, contiguous=True)
-            shard.to_parquet(into / f"{name}-{index:05d}-of-{shards:05d}.parquet")
+            with quiet_datasets():
+                shard.to_parquet(into / f"{name}-{index:05d}-of-{shards:05d}.parquet")
         splits.append(_split(name, len(rows), into, tuple(rows.column_names)))
     return splits
 
@@ -163,7 +190,7 @@ def _card(
         pretty_name=title[publish.content],
         size_categories=SIZE_NAMES[sum(total >= size for size in SIZES)],
         source_datasets=record.source["hub_datasets"] or None,
-        tags=["plumbline", *publish.tags],
+        tags=["plumbline", _tag_of(publish), *publish.tags],
         configs=[
             {
                 "config_name": "default",
@@ -171,7 +198,7 @@ def _card(
             }
         ],
     )
-    command, needs = evidence.reproduction(record, has_records=False)
+    command, needs = evidence.reproduction(record, has_records=False, has_data=True)
     return render(
         "dataset_card.md",
         {
@@ -181,7 +208,7 @@ def _card(
             "splits": [(split.name, split.rows, split.size_bytes) for split in splits],
             "columns": [f"`{column}`" for column in splits[0].columns],
             "repo_id": repo_id,
-            "data": evidence.data_sentence(record),
+            "data": evidence.data_sentence(record, license.shown),
             "counts": evidence.split_counts(record.receipt),
             "contamination": evidence.contamination_sentence(record),
             "command": command,

@@ -8,10 +8,10 @@ from pipelines.reporting.words import label_of, number, quantity
 SHOWN_SLICES = 5
 
 
-def data_sentence(record: Record) -> str:
-    """Where the training data came from, and under which licence."""
+def data_sentence(record: Record, license: str | None = None) -> str:
+    """Where the training data came from, and under which licence, as its card states it or as is given."""
     source = record.source
-    licence = source["license_name"] or source["license"] or "not stated"
+    licence = source["license_name"] or source["license"] or license or "not stated"
     languages = f"; languages: {', '.join(source['language'])}" if source["language"] else ""
     hub = ", ".join(f"[{name}](https://huggingface.co/datasets/{name})" for name in source["hub_datasets"])
     place = f" On the Hub: {hub}." if hub else ""
@@ -72,9 +72,18 @@ def procedure(record: Record) -> list[tuple[str, str]]:
     """The plan and the settings that decide what is learnt: label and value."""
     plan, config = record.plan, record.config
     rows = [] if record.architecture is None else [("Architecture", record.architecture)]
+    rows += [
+        ("Base model", f"{base.shown}, licence {', '.join(base.licenses) or 'not known'}") for base in record.bases
+    ]
+    done = {"steps": record.metrics.get("train_steps"), "epochs": record.receipt.get("training", {}).get("epochs")}
+    plan = plan | {key: value for key, value in done.items() if value is not None}  # fewer, if it ended early
     rows += [(label_of(key), quantity(plan[key], key)) for key in PLANNED if plan.get(key) is not None]
+    if config.get("training", {}).get("load_best_model_at_end"):
+        rows.append(("Weights", "those of the best evaluation"))
     for section in ("lora", "masking", "denoising", "contrastive", "embeddings", "tokenizer"):
         settings = {key: value for key, value in config.get(section, {}).items() if value not in (None, [], {}, False)}
+        if section == "tokenizer" and "vocab_size" not in settings:
+            settings.pop("type", None)  # of one that would have been trained
         if settings and (section != "lora" or "r" in settings):
             rows.append((label_of(section), ", ".join(f"{key}: {_shown(value)}" for key, value in settings.items())))
     training = config.get("training", {})
@@ -132,13 +141,19 @@ def energy_sentence(record: Record) -> str:
     emissions = energy.get("emissions_kg")
     carbon = f", {emissions:.4g} kg of CO2 by the electricity mix of {energy['country_iso_code']}" if emissions else ""
     return (
-        f"Training took {energy['energy_kwh']:.4g} kWh{carbon} (codecarbon {energy['codecarbon_version']}; "
-        f"power of the CPU: {energy['cpu_power']})."
+        f"{quantity(energy['seconds'], 'seconds')} of training took {energy['energy_kwh']:.4g} kWh{carbon} (codecarbon "
+        f"{energy['codecarbon_version']}; power of the CPU: {energy['cpu_power']})."
     )
 
 
-def reproduction(record: Record, has_records: bool) -> tuple[str, str]:
-    """The command that makes the model again, and what it needs."""
+def reproduction(record: Record, has_records: bool, has_data: bool = False) -> tuple[str, str]:
+    """The command that makes the model again, and what it needs.
+
+    Args:
+        record: of the run.
+        has_records: run/ stands beside the card.
+        has_data: so does the data.
+    """
     environment, source = record.environment, record.source
     config = "run/config.yaml" if has_records else "config.yaml"
     recipe = record.recipe
@@ -147,8 +162,8 @@ def reproduction(record: Record, has_records: bool) -> tuple[str, str]:
     changed = " with uncommitted changes" if environment["git_changes"] else ""
     state = f"commit `{commit}`{changed}" if commit else f"version {environment['versions']['plumbline']}"
     fingerprints = ", ".join(f"{name} `{value}`" for name, value in environment["data"].items())
-    is_local = not source["hub_datasets"] and "builder" not in record.receipt
-    data = " The training files are the author's own and are not here." if is_local else ""
+    is_own = source["has_own_files"] and not has_data
+    data = " Training files that are not on the Hub are not here." if is_own else ""
     processes = record.plan.get("processes", 1)
     return (
         f"{launcher} recipes/{recipe}.py --config {config}",

@@ -60,8 +60,8 @@ def call(doing: str, function: Callable[[], T]) -> T:
         except (httpx2.HTTPError, OSError, JSONDecodeError, RuntimeError) as error:
             if isinstance(error.__cause__, httpx2.HTTPError):  # failed uploads and downloads wrap why
                 error = error.__cause__
-            elif not isinstance(error, of_the_hub) and not (type(error) is OSError and error.errno is None):
-                raise  # without a number: a file that came shorter than it is
+            elif isinstance(error, OSError) and not isinstance(error, of_the_hub) and error.errno is not None:
+                raise  # of this machine, such as a full disk; those of the Hub's client have no number
             response = getattr(error, "response", None)
             status = None if response is None else response.status_code
             if attempt == ATTEMPTS or not (status is None or status in TEMPORARY):

@@ -43,7 +43,12 @@ class License:
     @property
     def metadata(self) -> dict[str, Any]:
         """Keys of a card's metadata."""
-        return {"license": self.id, "license_name": self.name, "license_link": self.link}
+        ids = self.id.split(", ")
+        return {
+            "license": ids if len(ids) > 1 else self.id,
+            "license_name": self.name,
+            "license_link": self.link,
+        }
 
     @property
     def shown(self) -> str:
@@ -83,7 +88,7 @@ def choose_license(publish: PublishConfig, base: str | None, data: str | None) -
         _check(taken, given, "training data", frozenset())
     if chosen is not None:
         return License(chosen, publish.license_name, publish.license_link)
-    is_plain = len(of_base) == 1 and of_base[0] in LICENSES - {"other", "unknown"}
+    is_plain = len(set(of_base)) == 1 and of_base[0] in LICENSES - {"other", "unknown"}
     return License(of_base[0]) if is_plain else None
 
 

@@ -28,7 +28,9 @@ def sha256_of(path: Path) -> str:
     return whole.hexdigest()
 
 
-def compare_with_hub(destination: Destination, commit: str, files: Mapping[str, Path], model: Path | None) -> None:
+def compare_with_hub(
+    destination: Destination, commit: str, files: Mapping[str, Path], model: Path | None, scratch: Path
+) -> None:
     """Downloads a commit, compares every file, and for a model the logits of a batch.
 
     Args:
@@ -36,12 +38,13 @@ def compare_with_hub(destination: Destination, commit: str, files: Mapping[str, 
         commit: 40 hex digits.
         files: path in the repository -> what was pushed.
         model: folder of the model that was pushed, if it is one of transformers.
+        scratch: folder on a disk with room for it.
 
     Raises:
         HubError: a file is not on the Hub, or differs; or the model computes something else.
     """
     for is_last in (False, True):  # a file may have been damaged on the way here
-        with tempfile.TemporaryDirectory(prefix="plumbline-") as cache:
+        with tempfile.TemporaryDirectory(dir=scratch) as cache:
             different = _different(destination, commit, files, cache)
             if different and not is_last:
                 say(f"{different[0]} came back damaged; downloading again")

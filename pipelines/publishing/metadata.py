@@ -1,12 +1,13 @@
 """The front matter of a model card, with the scores as a model-index."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.description import Description
 from pipelines.publishing.licenses import License
-from pipelines.publishing.record import Record
+from pipelines.publishing.record import Base, Record
 from pipelines.reporting.scores import COUNTS, INTERVAL, baselines_of
 from pipelines.reporting.words import label_of
 
@@ -19,9 +20,10 @@ HUB_METRICS = {
 }
 
 
-def base_id(record: Record, publish: PublishConfig) -> str | None:
-    """The base model on the Hub, as the author states it or as it is known."""
-    return publish.base_model or (None if record.base is None else record.base.hub_id)
+def base_ids(bases: Sequence[Base], publish: PublishConfig) -> list[str]:
+    """The base models on the Hub, as the author states the first or as they are known."""
+    known = [base.hub_id for base in bases if base.hub_id is not None]
+    return known if publish.base_model is None else [publish.base_model, *known[1:]]
 
 
 def metadata_yaml(
@@ -38,7 +40,7 @@ def metadata_yaml(
     """
     from huggingface_hub import ModelCardData
 
-    base = base_id(record, publish)
+    bases = base_ids(record.bases, publish)
     relation = "adapter" if publish.weights == "adapter" else "finetune"
     results = eval_results(record, description)
     data = ModelCardData(
@@ -46,8 +48,8 @@ def metadata_yaml(
         language=publish.language or record.source["language"] or None,
         library_name="peft" if publish.weights == "adapter" else description.library_name,
         pipeline_tag=description.pipeline_tag,
-        base_model=base,
-        base_model_relation=relation if base else None,
+        base_model=bases[0] if len(bases) == 1 else bases or None,
+        base_model_relation=relation if bases else None,
         datasets=record.source["hub_datasets"] or None,
         metrics=sorted({result.metric_type for result in results}) or None,
         tags=list(dict.fromkeys(["plumbline", *description.tags, *publish.tags])),
@@ -65,7 +67,7 @@ def eval_results(record: Record, description: Description) -> list[Any]:
     baselines, results = baselines_of(metrics), []
     for key, value in metrics.items():
         name = key.removeprefix("eval_")
-        if not key.startswith("eval_") or name.endswith((*INTERVAL, *COUNTS)) or not math.isfinite(value):
+        if not key.startswith("eval_") or name.endswith((*INTERVAL, *COUNTS, "words")) or not math.isfinite(value):
             continue
         beside = {label_of(rival): figures[name] for rival, figures in baselines.items() if name in figures}
         arguments: dict[str, Any] = {"baselines": beside} if beside else {}

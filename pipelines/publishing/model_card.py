@@ -8,9 +8,9 @@ from typing import Any
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing import evidence
 from pipelines.publishing.description import Description
-from pipelines.publishing.licenses import License
-from pipelines.publishing.metadata import base_id, metadata_yaml
-from pipelines.publishing.own_text import framed, own_text
+from pipelines.publishing.licenses import License, choose_license
+from pipelines.publishing.metadata import base_ids, metadata_yaml
+from pipelines.publishing.own_text import framed
 from pipelines.publishing.pretraining_card import describe_pretraining
 from pipelines.publishing.record import Record, read_record
 from pipelines.publishing.sentence_encoder_card import describe_sentence_encoder
@@ -40,10 +40,10 @@ def write_card(folder: RunFolder, metrics: Mapping[str, float], publish: Publish
         metrics: final figures.
         publish: what the author states of the model.
     """
-    path = folder.model / "README.md"
     record = read_record(folder.path, metrics)
-    own = own_text(path.read_text(encoding="utf-8")) if path.is_file() else None
-    path.write_text(model_card(record, publish, _stated(publish), ".", own or ""), encoding="utf-8")
+    # Nothing is compared here: a card that stays on this machine passes nothing on.
+    license = choose_license(publish, None, None)
+    RunFolder(folder.model).write_text("README.md", model_card(record, publish, license, ".", record.own_text))
 
 
 def model_card(record: Record, publish: PublishConfig, license: License | None, source: str, own: str) -> str:
@@ -60,7 +60,7 @@ def model_card(record: Record, publish: PublishConfig, license: License | None, 
         publish = replace(publish, weights="merged")
     describe = next(DESCRIBE[section] for section in DESCRIBE if section in record.config)
     if publish.weights == "adapter":
-        describe = partial(describe_task, adapter_of=base_id(record, publish))
+        describe = partial(describe_task, adapter_of=base_ids(record.bases, publish)[0])
     description = describe(record, source)
     metrics, analysis = dict(record.metrics), record.analysis
     command, needs = evidence.reproduction(record, has_records=publish.records and source != ".")
@@ -89,7 +89,3 @@ def model_card(record: Record, publish: PublishConfig, license: License | None, 
         "notes": framed(own),
     }
     return render("model_card.md", values)
-
-
-def _stated(publish: PublishConfig) -> License | None:
-    return None if publish.license is None else License(publish.license, publish.license_name, publish.license_link)

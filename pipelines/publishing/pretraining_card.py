@@ -75,8 +75,8 @@ def describe_pretraining(record: Record, source: str) -> Description:
     return Description(
         title=f"{kind.title} trained on {record.source['name']}",
         about=f"{plan['parameters']['total']:,} parameters, trained with Plumbline {start} on "
-        f"{plan['total_tokens']:,} tokens ({plan['epochs']:.2f} epochs of {plan['train_tokens']:,}) in "
-        f"{plan['steps']:,} steps of {plan['tokens_per_step']:,} tokens.",
+        f"{plan['total_tokens']:,} positions ({plan['epochs']:.2f} epochs of {plan['train_tokens']:,} tokens) in "
+        f"{plan['steps']:,} steps of {plan['tokens_per_step']:,} positions.",
         scores=table,
         scored=f"Scored on {metrics['eval_tokens']:,} tokens, each weighted alike.",
         code=f"""{registration}from transformers import {kind.auto_class}, AutoTokenizer

@@ -8,14 +8,15 @@ from typing import Any
 
 from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
-from pipelines.publishing.checks import check_before_training, check_card, license_of
+from pipelines.publishing.checks import check_before_training, check_card
 from pipelines.publishing.contents import CARD, Staged, check_model, refuse_leaks, stage_model
-from pipelines.publishing.licenses import License, choose_license
+from pipelines.publishing.licenses import choose_license
 from pipelines.publishing.model_card import model_card, write_card
 from pipelines.publishing.own_text import own_text
 from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import PUBLISHED, Record, read_record
-from pipelines.publishing.rights import Destination, check_destination, check_name
+from pipelines.publishing.rights import Destination, check_destination, check_name, check_tag
+from pipelines.publishing.terms import Terms, terms_of
 from pipelines.report import finish_run
 from pipelines.run import is_first_process, say
 from pipelines.run_folder import RunFolder, report_if_finished
@@ -29,7 +30,10 @@ def check_publishing(folder: RunFolder, config: Any) -> None:
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
     publish = wanted(folder, config)
-    if publish.repo_id is not None and is_first_process():
+    choose_license(publish, None, None)  # is it one?
+    if publish.repo_id is None and not publish.dry_run:
+        _check_effect(publish)
+    elif is_first_process():
         check_before_training(publish, config)
 
 
@@ -54,8 +58,19 @@ def finish_and_publish(folder: RunFolder, metrics: Mapping[str, float], config: 
 
 def _publish(folder: RunFolder, config: Any) -> None:
     publish = wanted(folder, config)
-    if publish.repo_id is not None and is_first_process():
+    if (publish.repo_id is not None or publish.dry_run) and is_first_process():
         push_model(folder, publish)
+
+
+def _check_effect(publish: PublishConfig) -> None:
+    """Raises ConfigError for a setting of a push where there will be none."""
+    of_cards = ("license", "license_name", "license_link", "base_model", "language", "tags")
+    changed = [name for name, value in vars(PublishConfig()).items() if getattr(publish, name) != value]
+    idle = [name for name in changed if name not in of_cards]
+    if idle:
+        raise ConfigError(
+            f"publish.{idle[0]} is {getattr(publish, idle[0])}, which has no effect without --publish.repo_id."
+        )
 
 
 def wanted(folder: RunFolder, config: Any) -> PublishConfig:
@@ -91,33 +106,38 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
     """
     record = read_record(folder.path)
     check_model(record)
-    if publish.base_model is not None:
-        check_name(publish.base_model, "publish.base_model")
+    for key in ("repo_id", "base_model"):
+        if getattr(publish, key) is not None:
+            check_name(getattr(publish, key), f"publish.{key}")
     if publish.dry_run:
-        base_license = None if record.base is None else record.base.license
-        license = choose_license(publish, base_license, record.source["license"])
         with rehearsal(folder) as into:
-            name = publish.repo_id or "user/name"
-            staged = _stage(record, publish, license, name, _own_text_here(record), into)
+            terms = terms_of(publish, record.bases, record.source, ask=False)
+            staged = _stage(record, publish, terms, publish.repo_id or "user/name", record.own_text, into)
         show(staged, "model", publish)
         return
     require_repo_id(publish)
     destination = check_destination(publish, "model")
-    license = license_of(publish, record.base, record.source)
-    own = _own_text(record, destination, publish)
-    is_network = "model" in record.config
+    # The last commit may be this run, pushed in part.
+    check_tag(destination, publish.git_tag, record.pushed.get("commit"), destination.head)
+    terms = terms_of(publish, record.bases, record.source, ask=True)
+    own = _own_text(record, destination)
     with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
-        staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
+        staged = _stage(record, publish, terms, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[CARD].read_text(encoding="utf-8"), "model")
-        title = f"Model of {record.recipe}"
-        published = push(destination, staged, title, publish, record.model if is_network else None)
-        folder.write_json(PUBLISHED, published | {"own_text": own})
-        (record.model / CARD).write_text(model_card(record, publish, license, ".", own), encoding="utf-8")
+        model = record.model if "model" in record.config else None
+        published = push(destination, staged, f"Model of {record.recipe}", publish, model)
+        own_texts = record.pushed.get("own_texts", {}) | {destination.repo_id: own}
+        folder.write_json(PUBLISHED, published | {"own_texts": own_texts})
+        card = model_card(record, publish, terms.license(publish), ".", own)
+        RunFolder(record.model).write_text(CARD, card)
 
 
-def _stage(
-    record: Record, publish: PublishConfig, license: License | None, repo_id: str, own: str, into: Path
-) -> Staged:
+def _stage(record: Record, publish: PublishConfig, terms: Terms, repo_id: str, own: str, into: Path) -> Staged:
+    license = terms.license(publish)
+    record = replace(record, shows_rows=terms.is_public)
+    if terms.data and not record.source["license"]:
+        source = record.source | {"license": ", ".join(terms.data)}
+        record = replace(record, receipt=record.receipt | {"source": source})
     staged = stage_model(record, publish, into)
     if "onnx" in publish.export:
         from pipelines.publishing.export import export_onnx
@@ -129,23 +149,18 @@ def _stage(
     return staged
 
 
-def _own_text_here(record: Record) -> str:
-    card = record.model / CARD
-    return (own_text(card.read_text(encoding="utf-8")) if card.is_file() else None) or ""
-
-
-def _own_text(record: Record, destination: Destination, publish: PublishConfig) -> str:
+def _own_text(record: Record, destination: Destination) -> str:
     """The author's part of the card, which may have been changed here or on the Hub since the last push.
 
     Raises:
         ConfigError: it was changed in both places.
     """
-    here, there = _own_text_here(record), own_text(destination.card(publish.revision))
-    if there in (None, "", here):
+    here, there = record.own_text, own_text(destination.card())
+    last = record.pushed.get("own_texts", {}).get(destination.repo_id)
+    if there is None or there == here or (last is None and not there):
         return here
-    last = record.pushed.get("own_text", "") if record.pushed.get("repo_id") == destination.repo_id else ""
-    if here == last:
-        return str(there)
+    if here == (last or ""):
+        return there
     if there == last:
         return here
     raise ConfigError(

@@ -16,7 +16,7 @@ from pipelines.publishing.contents import CARD, Staged
 from pipelines.publishing.hub_calls import call, without_queries
 from pipelines.publishing.load_back import compare_with_hub, sha256_of
 from pipelines.publishing.rights import MARK, Destination
-from pipelines.run import Interrupted, is_first_process, say
+from pipelines.run import Interrupted, say
 from pipelines.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 ASIDE = ".publish-"  # beginning of the folders of a run folder that a push is made in
 REHEARSAL = "publish"  # folder of a run folder that shows what would be pushed
-WEIGHTS = re.compile(r".*\.safetensors(\.index\.json)?|adapter_config\.json")  # no old ones may stay beside new ones
+# What a push leaves in a repository, and the next one deletes if it has no such file.
+OF_A_PUSH = re.compile(
+    r"(data|onnx|run|checkpoints|1_Pooling)/.*|[^/]+\.safetensors(\.index\.json)?|adapter_config\.json|modules\.json|"
+    r"sentence_bert_config\.json|config_sentence_transformers\.json|plumbline\.json|generation_config\.json|"
+    r"chat_template\.jinja|vectors\.txt|vocabulary\.json|receipt\.json"
+)
 
 
 def push(
@@ -53,18 +58,20 @@ def push(
     say(f"Pushing {len(files):,} files, {staged.size_bytes / 1e6:,.1f} MB, to {repo_id}")
     with _quiet_hub():
         _make(api, destination, revision)
-        rest = {name: path for name, path in files.items() if name != CARD}
-        _commit(api, destination, revision, title, rest, files)
-        commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, files)
+        if CARD in destination.files:  # an old card must not stand beside new weights: all in one commit
+            commit = _commit(api, destination, revision, title, files, files)
+        else:
+            rest = {name: path for name, path in files.items() if name != CARD}
+            _commit(api, destination, revision, title, rest, files)
+            commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, files)
+        if publish.load_back:
+            compare_with_hub(destination, commit, files, model, staged.folder.parent)
         if publish.git_tag is not None:
             _tag(api, destination, publish.git_tag, commit)
         if publish.collection is not None:
             _add_to_collection(api, destination, publish.collection)
-        if publish.load_back:
-            compare_with_hub(destination, commit, files, model)
     url = f"{api.endpoint}/{'' if repo_type == 'model' else 'datasets/'}{repo_id}"
-    if is_first_process():
-        print(f"{'published' if publish.load_back else 'pushed'} {url}\ncommit {commit}")
+    print(f"{'published' if publish.load_back else 'pushed'} {url}\ncommit {commit}")
     return {
         "repo_id": repo_id,
         "repo_type": repo_type,
@@ -93,12 +100,18 @@ def _make(api: "HfApi", destination: Destination, revision: str) -> None:
 def _commit(
     api: "HfApi", destination: Destination, revision: str, title: str, files: Mapping[str, Path], kept: Collection[str]
 ) -> str:
-    """Commits files, and deletes weights that are not among `kept`; the commit, or the last one if nothing changes."""
+    """Commits files, and deletes what an older push left and is not among `kept`.
+
+    Returns:
+        The commit, or the last one if nothing changes.
+    """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     def commit() -> str:
         there = api.list_repo_files(destination.repo_id, repo_type=destination.repo_type, revision=revision)
-        stale = [name for name in there if WEIGHTS.fullmatch(name) and name not in kept]
+        stale = [name for name in there if destination.is_ours and OF_A_PUSH.fullmatch(name) and name not in kept]
+        if stale:
+            say(f"Deleting {len(stale):,} files of the push before, such as {stale[0]}")
         deleted = [CommitOperationDelete(path_in_repo=name) for name in stale]
         added = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         done = api.create_commit(

@@ -1,18 +1,19 @@
 """Whether a push will be allowed: the repository's name, the access token, what is there already."""
 
+import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.errors import ConfigError, HubError, did_you_mean
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.hub_calls import call, check_reachable, status_of
+from pipelines.publishing.record import RepoType
 
-RepoType = Literal["model", "dataset"]
 OURS = "plumbline"  # tag of every card that is made here
 MARK = "Pushed with Plumbline."  # description of every commit
-EMPTY = frozenset([".gitattributes", "README.md", "LICENSE"])  # what a repository begins with
+EMPTY = frozenset([".gitattributes", "README.md", "LICENSE"])  # what a repository begins with, the card without text
 WRITE_ROLES = frozenset(["admin", "write", "contributor"])
 
 
@@ -24,16 +25,24 @@ class Destination:
     repo_type: RepoType
     private: bool
     files: tuple[str, ...]
-    """What it holds on the branch that is pushed to; of a new repository nothing."""
+    """What it holds on the branch that is pushed to, or that this one is made from; of a new repository nothing."""
+    tags: tuple[str, ...] = ()
+    """Of its card."""
+    is_ours: bool = True
+    """Whether nobody else put anything there."""
+    revision: str | None = None
+    """Branch that `files` are of."""
+    head: str | None = None
+    """Its last commit."""
 
-    def card(self, revision: str | None) -> str:
+    def card(self) -> str:
         """Its card as it is now; an empty text where there is none."""
         from huggingface_hub import hf_hub_download
 
         if "README.md" not in self.files:
             return ""
         with tempfile.TemporaryDirectory(prefix="plumbline-") as aside:
-            where: dict[str, Any] = {"repo_type": self.repo_type, "revision": revision, "local_dir": aside}
+            where: dict[str, Any] = {"repo_type": self.repo_type, "revision": self.revision, "local_dir": aside}
             path = call("reading the card", lambda: hf_hub_download(self.repo_id, "README.md", **where))
             return Path(path).read_text(encoding="utf-8", errors="replace")
 
@@ -57,7 +66,7 @@ def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destinatio
         repo_type: model or dataset.
 
     Raises:
-        ConfigError: the repository is somebody else's, public against publish.private, or holds other things.
+        ConfigError: the repository is somebody else's, seen by others than publish.private says, or holds other things.
         HubError: no token, one without write rights, or the Hub cannot be reached.
     """
     from huggingface_hub import HfApi, get_token
@@ -75,46 +84,71 @@ def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destinatio
     check_name(repo_id)
     _check_namespace(repo_id, account)
     _check_token(repo_id, repo_type, account)
-    info = call(f"looking for {repo_id}", lambda: _info_or_none(api, repo_id, repo_type, publish.revision))
+    info, revision = call(f"looking for {repo_id}", lambda: _look(api, repo_id, repo_type, publish.revision))
     if info is None:
         return Destination(repo_id, repo_type, publish.private, ())
     call(f"checking the right to write to {repo_id}", lambda: api.auth_check(repo_id, repo_type=repo_type, write=True))
-    files = tuple(file.rfilename for file in info.siblings or [])
-    if publish.private and not info.private:
+    if publish.private != bool(info.private):
         raise ConfigError(
-            f"{repo_id} exists and is public, but publish.private is true. To push where everybody sees it: "
-            "--publish.private false; or name another repository."
+            f"{repo_id} exists and is {'private' if info.private else 'public'}, but publish.private is "
+            f"{str(publish.private).lower()}. Set --publish.private {str(bool(info.private)).lower()}, change it in "
+            "the settings of the repository, or name another one."
         )
-    is_ours = OURS in (info.tags or []) or set(files) <= EMPTY
-    if not is_ours and not publish.exist_ok and not _was_begun(api, repo_id, repo_type, publish.revision):
+    files, tags = tuple(file.rfilename for file in info.siblings or []), tuple(info.tags or [])
+    found = Destination(repo_id, repo_type, bool(info.private), files, tags, True, revision, info.sha)
+    is_empty = set(files) <= EMPTY and not re.sub(r"^---\n.*?\n---", "", found.card().strip(), flags=re.DOTALL).strip()
+    if OURS in tags or is_empty or _was_begun(api, found):
+        return found
+    if not publish.exist_ok:
+        other = next((name for name in files if name not in EMPTY), "README.md")
         raise ConfigError(
-            f"{repo_id} exists and holds {len(files):,} files that Plumbline did not put there, such as "
-            f"{next(name for name in files if name not in EMPTY)!r}. Name another repository, or push into it all the "
-            "same: --publish.exist_ok true"
+            f"{repo_id} exists and holds {len(files):,} files that Plumbline did not put there, such as {other!r}. "
+            "Name another repository, or push into it all the same: --publish.exist_ok true"
         )
-    return Destination(repo_id, repo_type, bool(info.private), files)
+    return replace(found, is_ours=False)
 
 
-def _was_begun(api: Any, repo_id: str, repo_type: str, revision: str | None) -> bool:
+def _was_begun(api: Any, found: Destination) -> bool:
     """Whether Plumbline has pushed to a repository before: a push that was cut short leaves files without a card."""
     commits = call(
-        f"looking at {repo_id}", lambda: api.list_repo_commits(repo_id, repo_type=repo_type, revision=revision)
+        f"looking at {found.repo_id}",
+        lambda: api.list_repo_commits(found.repo_id, repo_type=found.repo_type, revision=found.revision),
     )
     return any(commit.message.strip() == MARK for commit in commits)
 
 
-def _info_or_none(api: Any, repo_id: str, repo_type: str, revision: str | None) -> Any:
-    """What the Hub says of a repository at a revision, or at its main branch; None where there is none."""
+def _look(api: Any, repo_id: str, repo_type: str, revision: str | None) -> tuple[Any, str | None]:
+    """What the Hub says of a repository at a branch, or where there is none at its main one; None: no repository."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        return api.repo_info(repo_id, repo_type=repo_type, revision=revision)
+        return api.repo_info(repo_id, repo_type=repo_type, revision=revision), revision
     except RevisionNotFoundError:
-        return api.repo_info(repo_id, repo_type=repo_type)
+        return api.repo_info(repo_id, repo_type=repo_type), None
     except RepositoryNotFoundError as error:
         if status_of(error) == 404:
-            return None
+            return None, None
         raise
+
+
+def check_tag(destination: Destination, tag: str | None, *ours: str | None) -> None:
+    """Refuses a tag that stands on another commit than those that this run was pushed as.
+
+    Raises:
+        ConfigError: it does, and would be moved.
+    """
+    from huggingface_hub import HfApi
+
+    if tag is None or not destination.files:
+        return
+    repo_id, repo_type = destination.repo_id, destination.repo_type
+    refs = call(f"looking for the tag {tag}", lambda: HfApi().list_repo_refs(repo_id, repo_type=repo_type))
+    stands = next((ref.target_commit for ref in refs.tags if ref.name == tag), None)
+    if stands is not None and stands not in ours:
+        raise ConfigError(
+            f"publish.git_tag is {tag!r}, which stands on commit {stands[:8]} of {repo_id}: it would be moved. Name "
+            "another tag, or delete that one on the Hub."
+        )
 
 
 def _check_namespace(repo_id: str, account: dict[str, Any]) -> None:

@@ -68,6 +68,8 @@ def describe_task(record: Record, source: str, adapter_of: str | None = None) ->
     task, plan, metrics = str(record.task), record.plan, dict(record.metrics)
     config = json.loads((record.model / "config.json").read_text(encoding="utf-8"))
     tag, auto_class, example = USES[_use(record.model, task, config)]
+    tag = task if task in ("summarization", "translation") else tag
+    example = _fitted(example, record)
     names = [name.removeprefix("eval_") for name in metrics if name.startswith("eval_") and not name.endswith(INTERVAL)]
     names = [name for name in names if name not in COUNTS]
     columns = {"this model": {name: metrics[f"eval_{name}"] for name in names}} | {
@@ -79,11 +81,13 @@ def describe_task(record: Record, source: str, adapter_of: str | None = None) ->
         if f"eval_{name}_ci_low" in metrics:
             cells[0] += f" [{', '.join(number(metrics[f'eval_{name}{end}'], 4) for end in INTERVAL)}]"
         lines.append(f"| {label_of(name)} | {' | '.join(cells)} |")
+    done = {"steps": metrics.get("train_steps", plan["steps"]), "epochs": plan["epochs"]}
+    done |= {"epochs": record.receipt["training"]["epochs"]} if "training" in record.receipt else {}
     base = "from random weights" if record.base is None else f"from {record.base.shown}"
     return Description(
         title=f"{task.replace('-', ' ').capitalize()} trained on {record.source['name']}",
-        about=f"{plan['parameters']['total']:,} parameters, fine-tuned with Plumbline {base} in {plan['steps']:,} "
-        f"steps of {plan['rows_per_step']:,} rows ({plan['epochs']:.2f} epochs of {plan['train_documents']:,} rows).",
+        about=f"{plan['parameters']['total']:,} parameters, fine-tuned with Plumbline {base} in {done['steps']:,.0f} "
+        f"steps of {plan['rows_per_step']:,} rows ({done['epochs']:.2f} epochs of {plan['train_documents']:,} rows).",
         scores=lines,
         scored=f"Scored on {metrics['eval_rows']:,} rows; brackets are 95 % intervals.",
         code=f"""{_loading(auto_class, source, adapter_of)}
@@ -91,6 +95,26 @@ def describe_task(record: Record, source: str, adapter_of: str | None = None) ->
         limits="The scores are of rows like those of the data it was trained on, and say nothing of others.",
         pipeline_tag=tag,
     )
+
+
+def _fitted(example: str, record: Record) -> str:
+    """The example with two texts for a model of pairs, a number or several labels where these are its answer, and the
+    prompt that it was trained with."""
+    written = json.loads((record.model / "plumbline.json").read_text(encoding="utf-8"))
+    state = written["state"]
+    if state.get("has_pairs"):
+        example = example.replace('quiet.",', 'quiet.", "It was a good room.",')
+    if state.get("problem_type") == "regression":
+        example = example.replace("model.config.id2label[logits.argmax(-1).item()]", "logits.item()")
+    if state.get("problem_type") == "multi_label_classification":
+        limit = written["config"]["threshold"]
+        chosen = f"[model.config.id2label[i] for i, p in enumerate(logits.sigmoid()[0]) if p > {limit}]"
+        example = example.replace("model.config.id2label[logits.argmax(-1).item()]", chosen)
+    if state.get("prompt"):
+        text = state["prompt"].replace("{text}", "Returns the sum of the values.")
+        example = example.replace('tokenizer("Returns the sum of the values.",', f"tokenizer({json.dumps(text)},")
+        example = example.replace('"content": "What does numpy.sum do?"', f'"content": {json.dumps(text)}')
+    return example
 
 
 def _loading(auto_class: str, source: str, adapter_of: str | None) -> str:
@@ -104,7 +128,7 @@ from transformers import AutoConfig, {auto_class}, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{source}")
 config = AutoConfig.from_pretrained("{source}")  # knows the labels, which the base model does not
-model = {auto_class}.from_pretrained("{adapter_of}", config=config)
+model = {auto_class}.from_pretrained("{adapter_of}", config=config, ignore_mismatched_sizes=True)
 model = PeftModel.from_pretrained(model, "{source}")"""
 
 

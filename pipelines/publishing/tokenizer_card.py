@@ -40,7 +40,8 @@ def describe_tokenizer(record: Record, source: str) -> Description:
         f"{character if character.isprintable() else ''} U+{ord(character):04X} ({count:,})".strip()
         for character, count in details["unknown_characters"]
     )
-    cut = "\n\n".join("|".join(pieces) for pieces in details["segmentations"])
+    pieces = "\n\n".join("|".join(pieces) for pieces in details["segmentations"])
+    cut = f"\n\nThe beginnings of some held-out documents, cut into tokens:\n\n~~~text\n{pieces}\n~~~"
     return Description(
         title=f"Tokenizer ({plan['type']}) trained on {record.source['name']}",
         about=f"{plan['entries']:,} entries, trained with Plumbline on {plan['train_documents']:,} documents "
@@ -58,14 +59,9 @@ print(tokenizer.decode(ids, skip_special_tokens=True))""",
         limits="It cuts texts like those that it was trained on into few tokens; texts of other languages, and code, "
         "into more.",
         tags=("tokenizer",),
-        more=f"""Special tokens: {", ".join(f"`{token}`" for token in plan["special_tokens"])}. A text that spells
-one is read as such; to read it as text, call the tokenizer with `split_special_tokens=True`, as Plumbline's recipes do.
-
-The beginnings of some held-out documents, cut into tokens:
-
-~~~text
-{cut}
-~~~""",
+        more=f"Special tokens: {', '.join(f'`{token}`' for token in plan['special_tokens'])}. A text that spells one "
+        "is read as such; to read it as text, call the tokenizer with `split_special_tokens=True`, as Plumbline's "
+        "recipes do." + cut * record.shows_rows,
     )
 
 
