@@ -28,6 +28,10 @@ class TrainingError(PlumblineError):
     """Training cannot go on: the loss is not finite or has left its range."""
 
 
+class ProofError(PlumblineError):
+    """A proof of the run's arithmetic did not hold."""
+
+
 class HubError(PlumblineError):
     """The Hugging Face Hub cannot be reached, or refused."""
 

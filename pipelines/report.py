@@ -59,6 +59,7 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         receipt=receipt,
         sums=receipt_sums(receipt),
         samples=read("samples.json"),
+        proofs=read("proof.json"),
         metrics=metrics,
         analysis=analysis,
         members=members_table(metrics),

@@ -20,6 +20,7 @@ from pipelines.run import Interrupted, is_first_process, say
 # Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
 # The batch is compared as a whole (rows per step), by take_run_folder; so may most of `evaluation`.
 RESUMABLE_KEYS = {
+    "proof.enabled",
     "run.threads",
     "run.measure_energy",
     "run.country_iso_code",

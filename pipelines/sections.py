@@ -237,6 +237,14 @@ class PretrainingConfig(TrainingConfig):
 
 
 @dataclass
+class ProofConfig:
+    """proof: what is shown of the run's arithmetic before its first step (docs/proofs.md)."""
+
+    enabled: bool = True
+    """Prove on a small copy of the model that accumulation, padding, packing, saving and resuming change nothing."""
+
+
+@dataclass
 class LanguageModelEvaluationConfig:
     """evaluation: what is measured at the end, and the baseline beside it."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
-from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
+from pipelines.sections import ModelConfig, ProofConfig, RunConfig, TokenizerConfig
 from pipelines.task_sections import (
     ClassificationConfig,
     FinetuningConfig,
@@ -29,6 +29,7 @@ class Config:
     task: ClassificationConfig = field(default_factory=ClassificationConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 

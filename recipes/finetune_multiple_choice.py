@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
-from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
+from pipelines.sections import ModelConfig, ProofConfig, RunConfig, TokenizerConfig
 from pipelines.task_sections import (
     FinetuningConfig,
     FinetuningEvaluationConfig,
@@ -28,6 +28,7 @@ class Config:
     task: MultipleChoiceConfig = field(default_factory=MultipleChoiceConfig)
     training: FinetuningConfig = field(default_factory=FinetuningConfig)
     evaluation: FinetuningEvaluationConfig = field(default_factory=FinetuningEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 

@@ -14,6 +14,7 @@ from pipelines.sections import (
     ModelConfig,
     OldDomainConfig,
     PretrainingConfig,
+    ProofConfig,
     RunConfig,
     TokenizerConfig,
 )
@@ -28,6 +29,7 @@ class Config:
     old_domain: OldDomainConfig = field(default_factory=OldDomainConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: LanguageModelEvaluationConfig = field(default_factory=LanguageModelEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 
@@ -41,6 +43,8 @@ def main(config: Config) -> None:
     from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
     from pipelines.models.attention_check import check_attention
     from pipelines.models.build import build_model
+    from pipelines.proofs.running import prove
+    from pipelines.proofs.subject import Subject, first_rows
     from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
@@ -74,6 +78,16 @@ def main(config: Config) -> None:
         batch_size=config.training.per_device_eval_batch_size,
         max_blocks=config.evaluation.max_blocks,
     )
+    subject = Subject(
+        model,
+        lambda copy: CausalLanguageModeling(bf16=False),
+        first_rows(text.train, config.training.seed),
+        collator,
+        text.tokenizer,
+        lambda copy, rows: evaluate(copy, objective=CausalLanguageModeling(bf16=False), batch_size=rows, max_blocks=4),
+        isolates=config.data.isolate_documents,
+    )
+    prove(folder, config.proof, subject, state)
     evaluations = {"": evaluate}
     if old is not None:
         evaluations["old_"] = partial(evaluate, documents=old)

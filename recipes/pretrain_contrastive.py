@@ -12,6 +12,7 @@ from pipelines.run import launch
 from pipelines.sections import (
     ContrastiveConfig,
     ModelConfig,
+    ProofConfig,
     RunConfig,
     SentenceDataConfig,
     SentenceSimilarityEvaluationConfig,
@@ -29,6 +30,7 @@ class Config:
     contrastive: ContrastiveConfig = field(default_factory=ContrastiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: SentenceSimilarityEvaluationConfig = field(default_factory=SentenceSimilarityEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 
@@ -40,6 +42,8 @@ def main(config: Config) -> None:
     from pipelines.evaluation.sentence_similarity import SentenceSimilarity
     from pipelines.models.build import build_model
     from pipelines.models.pooling import Pooling, check_sentence_encoder
+    from pipelines.proofs.running import prove
+    from pipelines.proofs.subject import Subject, first_rows
     from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.publishing.sentence_encoder_card import write_pooling
     from pipelines.run_folder import find_run_folder
@@ -76,6 +80,15 @@ def main(config: Config) -> None:
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
+    subject = Subject(
+        model,
+        lambda copy: Contrastive(False, pooling, contrastive.temperature),
+        first_rows(text.train, config.training.seed),
+        TwoViews(text.train.pad_token_id),
+        text.tokenizer,
+        couples_rows=True,
+    )
+    prove(folder, config.proof, subject, state)
     start = scorer.start(model.to(state.device))
     trainer = steps.train_model(
         training=config.training,

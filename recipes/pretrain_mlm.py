@@ -15,6 +15,7 @@ from pipelines.sections import (
     ModelConfig,
     OldDomainConfig,
     PretrainingConfig,
+    ProofConfig,
     RunConfig,
     TokenizerConfig,
 )
@@ -30,6 +31,7 @@ class Config:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: MaskedLanguageModelEvaluationConfig = field(default_factory=MaskedLanguageModelEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 
@@ -44,6 +46,8 @@ def main(config: Config) -> None:
     from pipelines.evaluation import masked_language_modeling as evaluation
     from pipelines.models.attention_check import check_encoder
     from pipelines.models.build import build_model
+    from pipelines.proofs.running import prove
+    from pipelines.proofs.subject import Subject, first_rows
     from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
@@ -71,6 +75,15 @@ def main(config: Config) -> None:
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
+    subject = Subject(
+        model,
+        lambda copy: MaskedLanguageModeling(False, *check_encoder(copy, config.data.isolate_documents)),
+        first_rows(text.train, config.training.seed, masking),
+        BlockCollator(),
+        text.tokenizer,
+        isolates=config.data.isolate_documents,
+    )
+    prove(folder, config.proof, subject, state)
     scorer = evaluation.FixedMask(
         text.validation,
         masking.for_evaluation(config.evaluation.mlm_probability),

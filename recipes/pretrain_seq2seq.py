@@ -15,6 +15,7 @@ from pipelines.sections import (
     DenoisingEvaluationConfig,
     OldDomainConfig,
     PretrainingConfig,
+    ProofConfig,
     RowDataConfig,
     RunConfig,
     Seq2SeqModelConfig,
@@ -32,6 +33,7 @@ class Config:
     denoising: DenoisingConfig = field(default_factory=DenoisingConfig)
     training: PretrainingConfig = field(default_factory=PretrainingConfig)
     evaluation: DenoisingEvaluationConfig = field(default_factory=DenoisingEvaluationConfig)
+    proof: ProofConfig = field(default_factory=ProofConfig)
     publish: PublishConfig = field(default_factory=PublishConfig)
 
 
@@ -43,6 +45,8 @@ def main(config: Config) -> None:
     from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
     from pipelines.evaluation.denoising import FixedDamage
     from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
+    from pipelines.proofs.running import prove
+    from pipelines.proofs.subject import Subject, first_rows
     from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
     from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
@@ -71,6 +75,9 @@ def main(config: Config) -> None:
 
     objective = SequenceToSequence(bf16=plan.precision == "bf16")
     collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
+    rows = first_rows(text.train, config.training.seed, denoising)
+    exact = SequenceToSequence(bf16=False)
+    prove(folder, config.proof, Subject(model, lambda copy: exact, rows, collator, text.tokenizer), state)
     batch_size = config.training.per_device_eval_batch_size
     scorer = FixedDamage(text.validation, denoising, objective, collator, batch_size, config.evaluation)
     evaluations = {"": scorer.evaluate}

@@ -75,5 +75,6 @@ def tiny_run(corpus_file: Path, run_dir: Path, *flags: str) -> list[str]:
         *("--training.max_steps", "12", "--training.per_device_train_batch_size", "4", "--training.save_steps", "4"),
         *("--training.logging_steps", "1", "--training.eval_steps", "6", "--evaluation.samples", "1"),
         *("--evaluation.sample_new_tokens", "4", "--training.bf16", "false", "--run.threads", "1"),
+        *("--proof.enabled", "false"),
         *flags,
     ]

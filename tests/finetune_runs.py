@@ -87,6 +87,7 @@ def flags(task: str, folder: Path, run: Path, *more: str, steps: int = 6) -> lis
         *("--training.max_steps", str(steps), "--training.per_device_train_batch_size", "8"),
         *("--training.learning_rate", "1e-3", "--training.logging_steps", "1", "--training.save_steps", "2"),
         *("--training.eval_steps", "3", "--training.bf16", "false", "--evaluation.resamples", "100"),
+        *("--proof.enabled", "false"),
         *MORE.get(task, ()),
         *more,
     ]

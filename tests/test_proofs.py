@@ -1,8 +1,11 @@
 """The proofs hold for every kind of model, and each planted defect makes its own proof fail."""
 
+import json
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import torch
 from architectures import DECODERS, ENCODERS, VOCABULARY, build, objective_of
 from exact_step import masking, ragged_documents
+from finetune_runs import flags
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.order import TrainingOrder
@@ -19,6 +23,7 @@ from pipelines.models.attention_check import check_encoder
 from pipelines.proofs import proofs
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
+from pipelines.run import run_recipe
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer
 
@@ -112,6 +117,57 @@ def test_the_copy_is_small_and_of_the_same_kind() -> None:
     assert small.config.num_attention_heads // small.config.num_key_value_heads == 4, "grouped as before"
     assert sum(one.numel() for one in small.parameters()) < 0.05 * sum(one.numel() for one in large.parameters())
     assert large.config.num_hidden_layers == 6, "the model itself is as it was"
+
+
+# ---------------------------------------------------------------- in a run
+
+
+def classify(folder: Path, enabled: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and message of a run of two steps."""
+    import finetune_classification as recipe
+
+    argv = flags("classification", folder, folder / "run", "--evaluation.learning_curve", "false", steps=2)
+    argv[argv.index("--proof.enabled") + 1] = enabled
+    return run_recipe(recipe.main, recipe.Config, recipe.__file__, argv), capsys.readouterr().err
+
+
+def test_a_run_is_proved_and_tells_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, told = classify(tmp_path, "true", capsys)
+    assert code == 0 and "proofs hold" in told
+    made = json.loads((tmp_path / "run" / "proof.json").read_text())
+    assert made["enabled"] and all(one["holds"] for one in made["proofs"])
+    assert {one["name"] for one in made["proofs"] if one["figure"] is not None} == {
+        *("accumulation", "padding", "supervision", "vocabulary", "gradients", "saving", "repetition")
+    }
+    assert "Does not apply: A row is one example." in (tmp_path / "run" / "report.html").read_text()
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "The same seed gives the same steps, bit for bit" in card
+    before = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    code, told = classify(tmp_path, "false", capsys)
+    assert "This run is finished" in told, "proofs change nothing"
+    shutil.rmtree(tmp_path / "run")
+    code, told = classify(tmp_path, "false", capsys)
+    assert code == 0 and "proofs hold" not in told
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == before, "nor random numbers"
+    assert (
+        "proofs of the run's arithmetic were not made" in (tmp_path / "run" / "model" / "README.md").read_text().lower()
+    )
+
+
+def test_a_proof_that_does_not_hold_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.tasks.heads import ClassLoss
+
+    def as_a_mean(self: Any, model: Any, batch: Any) -> torch.Tensor:
+        return self.loss_of(self.logits(model, batch), batch) / self.count(batch).clamp(min=1)
+
+    monkeypatch.setattr(ClassLoss, "loss_sum", as_a_mean)
+    code, told = classify(tmp_path, "true", capsys)
+    assert code == 2 and "Traceback" not in told
+    assert "ProofError: The proof of accumulation does not hold" in told and "Nothing was trained" in told
+    assert not json.loads((tmp_path / "run" / "proof.json").read_text())["proofs"][0]["holds"]
+    assert not (tmp_path / "run" / "model").exists()
 
 
 # ---------------------------------------------------------------- planted defects

@@ -93,6 +93,7 @@ def training(**replaced: str | None) -> list[str]:
 PRETRAINING = [
     *("--data.files.train", "corpus.jsonl", "--data.block_size", "32", "--tokenizer.vocab_size", "300"),
     *("--model.config", TINY_MODEL, "--training.max_steps", "2", "--run.dir", "run", "--run.threads", "1"),
+    *("--proof.enabled", "false"),
 ]
 
 

@@ -25,6 +25,7 @@ def flags(corpus_file: Path, run_dir: Path, *more: str) -> list[str]:
     return [
         *("--data.files.train", str(corpus_file), "--data.validation_share", "0.1", "--data.block_size", "32"),
         *("--tokenizer.vocab_size", "300", "--model.config", TINY, "--run.dir", str(run_dir), "--run.threads", "1"),
+        *("--proof.enabled", "false"),
         *("--training.max_steps", "12", "--training.per_device_train_batch_size", "4", "--training.save_steps", "4"),
         *("--training.logging_steps", "1", "--training.eval_steps", "6", "--training.bf16", "false"),
         *("--evaluation.samples", "1", "--evaluation.pseudo_perplexity_tokens", "20"),

@@ -48,6 +48,7 @@ def tiny_run(corpus_file: Path, run_dir: Path, *flags: str) -> list[str]:
     return [
         *("--data.files.train", str(corpus_file), "--data.validation_share", "0.1", "--data.block_size", "32"),
         *("--tokenizer.vocab_size", "500", "--model.config", T5, "--run.dir", str(run_dir)),
+        *("--proof.enabled", "false"),
         *("--training.max_steps", "12", "--training.per_device_train_batch_size", "4", "--training.save_steps", "4"),
         *("--training.logging_steps", "1", "--training.eval_steps", "6", "--evaluation.samples", "2"),
         *("--training.bf16", "false", "--run.threads", "1", "--training.save_total_limit", "null"),

@@ -16,7 +16,10 @@ from pipelines.finetuning.evaluating import Evaluator, spread_rows
 from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
+from pipelines.models.sparse_head import SparseHead
 from pipelines.models.vocabulary import vocabulary_size
+from pipelines.proofs.running import prove
+from pipelines.proofs.subject import Subject, first_rows
 from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
 from pipelines.run_folder import RunFolder, find_run_folder
 from pipelines.tasks.saved import write_task
@@ -79,7 +82,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     if evaluation.folds is not None:
         split_folds(task, data.train, evaluation.folds, seed)  # refused before anything is trained
     scored = spread_rows(data.splits[evaluation.split], evaluation.max_rows)
-    fitted = fit(task, config, folder, data.train, data.validation, scored, state, data)
+    fitted = fit(task, config, folder, data.train, data.validation, scored, state, data, prove_first=True)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
     metrics = fitted.metrics
     if state.is_main_process:
@@ -126,6 +129,7 @@ def fit(
     scored: Rows,
     state: "PartialState",
     data: LabelledData,
+    prove_first: bool = False,
 ) -> Fitted:
     """Builds a model, trains it on rows, and scores it.
 
@@ -137,6 +141,7 @@ def fit(
         scored: what the final figures are of.
         state: the processes.
         data: for the receipt and its hashes.
+        prove_first: make the proofs of its section `proof`.
     """
     from accelerate.utils import set_seed
 
@@ -182,6 +187,8 @@ def fit(
     evaluator = final = Evaluator(task, validation, examples["validation"], loss, *batching)
     if scored is not validation:
         final = Evaluator(task, scored, encode(scored, training=False), loss, *batching)
+    if prove_first:
+        prove(folder, config.proof, _subject(task, model, examples["train"], collator, training.seed), state)
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})
@@ -209,6 +216,16 @@ def fit(
         metrics = final(trainer.model)
     receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     return Fitted(trainer, plan, final, receipt, metrics | start | steps.train_metrics(trainer, plan), untuned)
+
+
+def _subject(task: Task, model: Any, examples: Examples, collator: TokenBudget, seed: int) -> Subject:
+    """The run, for its proofs."""
+
+    def make_objective(copy: Any) -> Any:
+        loss: Any = task.loss(copy, False)
+        return replace(loss, head=SparseHead(copy)) if task.sparse is not None else loss
+
+    return Subject(model, make_objective, first_rows(examples, seed), collator, task.tokenizer)
 
 
 def _typical_rows(examples: Examples, count: int) -> list[dict[str, np.ndarray]]:

@@ -63,8 +63,11 @@ def split(subject: Subject, processes: int) -> Proof:
     count = max(1.0, float(sum(float(objective.count(part)) for part in parts)))
     (total / count).backward()
     loss = float(total.detach()) / count
-    expected = {key: one.detach() - one.grad for key, one in reference.named_parameters() if one.grad is not None}
-    largest = max(float(one.grad.abs().max()) for one in reference.parameters() if one.grad is not None)
+    gradients = {key: (one.detach(), one.grad) for key, one in reference.named_parameters() if one.grad is not None}
+    # So that the largest gradient moves a weight by 1: what is smaller than a weight's rounding would not be seen. Of
+    # a gradient below 0.01, in which large terms cancel, rounding is a larger share.
+    rate = 1 / max(max(float(gradient.abs().max()) for _, gradient in gradients.values()), 0.01)
+    expected = {key: weight - rate * gradient for key, (weight, gradient) in gradients.items()}
     worst = 0.0
     for rows in (4, 2, 1):
         if rows * processes > 4:
@@ -80,9 +83,9 @@ def split(subject: Subject, processes: int) -> Proof:
                 rows=rows,
                 accumulation=4 // (rows * processes),
                 steps=1,
+                learning_rate=rate,
             )
-        differences = [float((trained.weights[key] - weight).abs().max()) for key, weight in expected.items()]
-        worst = max([worst, *(difference / max(largest, 1e-12) for difference in differences)])
+        worst = max([worst, *(float((trained.weights[key] - one).abs().max()) for key, one in expected.items())])
         if trained.losses:
             worst = max(worst, abs(trained.losses[0] - loss) / max(1.0, abs(loss)))
     return Proof(name, statement, worst, TOLERANCE, cause)
@@ -114,7 +117,7 @@ def isolation(subject: Subject) -> Proof:
     if not isinstance(documents, PackedDocuments):
         return Proof("isolation", statement, None, TOLERANCE, "A row is one example.")
     if not subject.isolates:
-        return Proof("isolation", statement, None, TOLERANCE, "data.isolate_documents is false.")
+        return Proof("isolation", statement, None, TOLERANCE, "A row is one text, or data.isolate_documents is false.")
     row = next((one for one in map(dict, subject.rows(50)) if _second_document(one) is not None), None)
     if row is None:
         return Proof("isolation", statement, None, TOLERANCE, "No row among the first 50 holds two documents.")
@@ -141,6 +144,8 @@ def supervision(subject: Subject) -> Proof:
     cause = "Labels are shifted, masked or cut where they should not be."
     rows = subject.rows(16)
     check = next((check for names, check in _SUPERVISION if names <= rows[0].keys()), None)
+    if subject.model.config.is_encoder_decoder and check is _class_targets:
+        check = _decoder_targets
     if check is None:
         return Proof("supervision", statement, None, 0, "The rows have no labels that stand for themselves.")
     return Proof("supervision", statement, float(check(subject, rows)), 0, cause)
@@ -184,19 +189,22 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
     """Rows whose decoder is not given its own targets one place later, or whose targets do not end with the end."""
     import torch
 
-    wrong = 0
+    wrong, longest = 0, max(len(row["labels"]) for row in rows if "labels" in row) if "labels" in rows[0] else None
     for row in rows:
         (part,) = subject.batch([row])
         labels, given = part["labels"][0], part["decoder_input_ids"][0]
-        both = labels[:-1] != IGNORE_INDEX
+        both = (labels[:-1] != IGNORE_INDEX) & (labels[1:] != IGNORE_INDEX)
         wrong += int(not torch.equal(given[1:][both], labels[:-1][both]))
         stated = labels[labels != IGNORE_INDEX]
-        wrong += int(len(stated) == 0 or int(stated[-1]) != subject.tokenizer.eos_token_id)
+        is_cut = longest is not None and len(row["labels"]) == longest  # maybe, and then it ends where it was cut
+        wrong += int(len(stated) == 0 or (not is_cut and int(stated[-1]) != subject.tokenizer.eos_token_id))
     return wrong
 
 
 def _class_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> int:
     """Labels that the head has no output for."""
+    if "choice_lengths" in rows[0]:
+        return sum(int(not 0 <= int(row["labels"].item()) < len(row["choice_lengths"])) for row in rows)
     labels = np.concatenate([np.atleast_1d(row["labels"]).ravel() for row in rows])
     config: Any = subject.model.config
     size = config.vocab_size if _writes(subject.model) else config.num_labels

@@ -54,9 +54,11 @@ def take_steps(
         resume: checkpoint to go on from.
         seed: of dropout.
     """
+    import torch
     from accelerate.utils import set_seed
     from transformers import TrainingArguments
 
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     losses: list[float] = []
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -71,13 +73,13 @@ def take_steps(
         save_strategy="no" if save_steps is None else "steps",
         save_steps=save_steps or 1,
         save_total_limit=None,
-        use_cpu=True,
+        use_cpu=not has_gpu,
         seed=seed,
         report_to="none",
         remove_unused_columns=False,
         disable_tqdm=True,
         logging_nan_inf_filter=False,
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=has_gpu,
     )
     set_seed(seed)
     trainer = ExactTrainer(

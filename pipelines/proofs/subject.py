@@ -2,19 +2,20 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.data.packing import TrainingBlocks
+from pipelines.data.packing import PackedDocuments, Rows, TrainingBlocks
 from pipelines.training.trainer import Objective, parts_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LAYERS = 2  # of the copy
+LONGEST = 128  # positions of a packed row
 LARGEST = 30_000_000  # parameters above which the copy is narrower, too
 WIDTHS = {  # names of config fields of transformers -> what they are measured in
     "heads": ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads"),
@@ -66,6 +67,20 @@ class Subject:
     def batch(self, rows: Sequence[Mapping[str, np.ndarray]]) -> list[Any]:
         """The parts of a batch of rows."""
         return parts_of(self.collator(rows))
+
+
+def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingBlocks:
+    """The rows that proofs are made of: the first of the run, packed ones cut to 128 positions.
+
+    Args:
+        documents: the training split.
+        seed: of the order.
+        rows: says what a block is to the objective.
+    """
+    if isinstance(documents, PackedDocuments):
+        documents = replace(documents, block_size=min(documents.block_size, LONGEST))
+    count = min(len(documents), 64)
+    return TrainingBlocks(documents, documents.order(seed, 1), count, count, rows)
 
 
 def shrunk(model: Any) -> Any:

@@ -24,6 +24,7 @@ RECORDS = (
     "receipt.json",
     "metrics.json",
     "metrics.jsonl",
+    "proof.json",
     "energy.json",
 )
 NOT_OF_ADAPTERS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?|generation_config\.json")

@@ -177,8 +177,17 @@ def checks(record: Record) -> list[str]:
     done = ["The receipt closes: every row and every token read is accounted for, or the run would have stopped."]
     saved = "what was saved was loaded back and compared with what was trained: equal, or the run would have stopped."
     done.append(f"After training, {saved}")
-    if record.config.get("data", {}).get("isolate_documents"):
+    if record.config.get("data", {}).get("isolate_documents") and record.task is None:
         done.append(
             "Before training, it was measured on this very model that documents in one block do not see each other."
         )
+    if "proof" not in record.config:
+        return done
+    if record.proofs.get("enabled"):
+        shown = [proof for proof in record.proofs["proofs"] if proof["figure"] is not None]
+        done += [
+            f"{proof['statement']} (On a small copy of it before the run: {proof['figure']:.1g}.)" for proof in shown
+        ]
+    else:
+        done.append("Proofs of the run's arithmetic were not made (`proof.enabled` is false).")
     return done

@@ -50,6 +50,7 @@ class Record:
     receipt: dict[str, Any]
     analysis: dict[str, Any]
     energy: dict[str, Any]
+    proofs: dict[str, Any]
     metrics: Mapping[str, float]
     shows_rows: bool = True
     """Whether rows of the data may be shown."""
@@ -196,6 +197,7 @@ def read_record(folder: Path, metrics: Mapping[str, float] | None = None) -> Rec
         receipt=receipt,
         analysis=read("analysis.json"),
         energy=read("energy.json"),
+        proofs=read("proof.json"),
         metrics=run.read_json("metrics.json") if metrics is None else metrics,
     )
 

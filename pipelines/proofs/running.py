@@ -1,0 +1,88 @@
+"""The proofs of a run that begins: made, told, kept in proof.json, and a reason to stop if one does not hold."""
+
+import io
+import logging
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import ProofError
+from pipelines.proofs import proofs
+from pipelines.run import say
+from pipelines.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+    from pipelines.proofs.subject import Subject
+    from pipelines.sections import ProofConfig
+
+FILE = "proof.json"
+
+
+def prove(folder: RunFolder, config: "ProofConfig", subject: "Subject", state: "PartialState") -> None:
+    """Makes the proofs of a run, unless it was proved when it began, and writes proof.json.
+
+    Args:
+        folder: of the run.
+        config: the proof section.
+        subject: the run before its first step.
+        state: the processes, all of which call this.
+
+    Raises:
+        ProofError: one does not hold; names the figure and what it means.
+    """
+    if not config.enabled:
+        if state.is_main_process:
+            folder.write_json(FILE, {"enabled": False, "proofs": []})
+        return
+    if (folder.path / FILE).is_file() and folder.read_json(FILE, "enabled")["enabled"]:
+        return
+    started = time.perf_counter()
+    with _unnoticed():
+        made = [proofs.split(subject, state.num_processes)]
+        made += [one(subject) for one in (proofs.padding, proofs.isolation, proofs.supervision, proofs.vocabulary)]
+        made += [proofs.gradients(subject)]
+        if state.num_processes == 1:  # they speak of one process
+            made += [proofs.saving(subject), proofs.repetition(subject), proofs.evaluation(subject)]
+    seconds = time.perf_counter() - started
+    state.wait_for_everyone()
+    if state.is_main_process:
+        copy = {"parameters": sum(one.numel() for one in subject.small.parameters())}
+        content = [asdict(one) | {"holds": one.holds} for one in made]
+        folder.write_json(FILE, {"enabled": True, "seconds": seconds, "copy": copy, "proofs": content})
+    failed = [one for one in made if not one.holds]
+    if failed:
+        figure = failed[0].figure
+        raise ProofError(
+            f"The proof of {failed[0].name} does not hold: {failed[0].statement[:-1]}, but the figure is {figure:.3g} "
+            f"(at most {failed[0].limit:g}). {failed[0].cause} Nothing was trained. All proofs: {folder.path / FILE}. "
+            "To train all the same: --proof.enabled false"
+        )
+    shown = [f"{one.name} {one.figure:.0e}" if one.limit else one.name for one in made if one.figure is not None]
+    say(f"{len(shown)} proofs hold ({seconds:.1f} s): {', '.join(shown)}")
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Leaves random numbers as they were, and keeps what short runs print and log to itself."""
+    import torch
+
+    states: tuple[Any, ...] = (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    logging.disable(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
