@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 from architectures import FewTokens, build, objective_of
-from transformers import TrainingArguments
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.masking import Masking
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import PackedDocuments, TrainingBlocks
 from pipelines.models.attention_check import check_encoder
+from pipelines.proofs.steps import take_steps
 from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
-from pipelines.training.trainer import ExactTrainer, Objective
+from pipelines.training.trainer import Objective
 
 
 def ragged_documents() -> PackedDocuments:
@@ -66,38 +66,9 @@ def sgd_step(
     folder: Path,
 ) -> tuple[float, dict[str, torch.Tensor]]:
     """(logged loss, weights afterwards) of one step with learning rate 1, which moves them by minus the gradient."""
-    losses: list[float] = []
-    trainer = ExactTrainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
-            max_steps=1,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=accumulation,
-            learning_rate=1.0,
-            lr_scheduler_type="constant",
-            optim="sgd",
-            max_grad_norm=1e9,
-            logging_steps=1,
-            save_strategy="no",
-            use_cpu=True,
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=blocks,
-        data_collator=collator,
-        processing_class=None,
-        objective=objective,
-        evaluate_model=lambda model: {},
-        log_event=lambda event: losses.append(event["loss"]),
-        epoch_of_step=float,
-        flops_per_token=1.0,
-    )
-    trainer.train()
-    assert trainer.account.targets == blocks.targets()
-    state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
-    return (losses[0] if losses else float("nan")), {name: tensor.clone() for name, tensor in state.items()}
+    trained = take_steps(model, blocks, collator, objective, folder, rows=rows, accumulation=accumulation, steps=1)
+    assert trained.targets == blocks.targets()
+    return (trained.losses[0] if trained.losses else float("nan")), trained.weights
 
 
 def assert_same_step(

@@ -19,6 +19,8 @@ class Trained:
     losses: list[float]
     """Nats per supervised item of each step."""
     weights: "dict[str, torch.Tensor]"
+    targets: int
+    """Supervised items that the trainer counted."""
 
 
 def take_steps(
@@ -96,4 +98,5 @@ def take_steps(
     )
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
-    return Trained(losses, {name: weight.detach().cpu().clone() for name, weight in state.items()})
+    weights = {name: weight.detach().cpu().clone() for name, weight in state.items()}
+    return Trained(losses, weights, trainer.account.targets)
