@@ -4,6 +4,7 @@ Layers, later ones win: the defaults of pipelines/sections.py, then the files gi
 recipes/configs/<recipe>/default.yaml when none is given), then flags.
 """
 
+import copy
 import dataclasses
 import re
 import sys
@@ -16,6 +17,7 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from pipelines.config_rules import (
     ALTERNATIVES,
+    OWNED_FIELDS,
     capitalized,
     check_needs,
     check_ranges,
@@ -24,7 +26,7 @@ from pipelines.config_rules import (
     refuse_two,
     training_argument_names,
 )
-from pipelines.errors import ConfigError, did_you_mean
+from pipelines.errors import ConfigError, did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
 UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
@@ -55,10 +57,11 @@ def parse_config(
     flags = [
         flag for flag in flags if flag != "--print_config"
     ]  # jsonargparse has one of its own that needs a config file
-    known = set(_leaf_keys(config_class))
+    keys = list(_leaf_keys(config_class))
+    known = set(keys)
 
     layers = [_read_yaml(path, known, parser, config_dir) for path in files or _existing(config_dir / "default.yaml")]
-    layers.append(_flag_layer(flags, known, set(_map_keys(config_class))))
+    layers.append(_flag_layer(flags, keys, set(_map_keys(config_class))))
     merged: dict[str, Any] = {}
     for layer in layers[:-1]:
         _merge(merged, layer, known)
@@ -133,17 +136,30 @@ def _parse(parse: Any, source: str) -> Namespace:
 
 def _plain_message(message: str) -> str:
     """jsonargparse's message in one line: `"training.max_steps": expected int or null, got 'ten'`."""
+    if message.startswith("unrecognized arguments: "):
+        return f"{message}. Write --SECTION.KEY and one value; for several files '[a.txt, b.txt]' or a quoted '*.txt'."
+    lacking = re.fullmatch(r"argument (--\S+): expected one argument", message)
+    if lacking:
+        return f"{lacking[1]} needs a value behind it."
     message = re.sub(r"<class '(\w+)'>", r"\1", message.replace("Parser key ", "").replace("typing.", ""))
     message = message.replace("NoneType", "null")
     union = re.search(r'^(".*?"):.*Subtypes: \[(.*?)\]\n.*Given value: (.*?)$', message, flags=re.DOTALL)
     if union:
         key, types, value = union.groups()
-        return f"{key}: expected {types.replace(', ', ' or ')}, got {value!r}."
+        return f"{key}: expected {_plain_types(types)}, got {value!r}."
     single = re.search(r'^(".*?"):\s*Expected an? (.*?)\. Got value: (.*)$', message, flags=re.DOTALL)
     if single:
         key, types, value = single.groups()
-        return f"{key}: expected {types}, got {value!r}."
+        return f"{key}: expected {_plain_types(types)}, got {value!r}."
     return " ".join(message.split())
+
+
+def _plain_types(types: str) -> str:
+    """Names of types as a user may write their values: `Literal['a', 'b'], null` -> `'a' or 'b' or null`."""
+    types = re.sub(r"Literal\[(.*?)\]", r"\1", types.replace("bool", "true or false"))
+    types = re.sub(r"\bdict\b(\[.*?\])?", "a map such as '{name: value}'", types)
+    types = re.sub(r"\blist\b(\[.*?\])?", "a list such as '[a; b]'", types)
+    return types.replace(", ", " or ").replace("[a; b]", "[a, b]")
 
 
 def _plain(namespace: Namespace, sections: list[str]) -> dict[str, Any]:
@@ -207,14 +223,15 @@ def _existing(path: Path) -> list[Path]:
 def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: Path) -> dict[str, Any]:
     if not path.is_file():
         committed = sorted(config_dir.glob("*.yaml"))
-        hint = did_you_mean(path.name, [file.name for file in committed])
-        raise ConfigError(f"There is no config file {path}.{hint} Committed configs are in {config_dir}.")
+        what = f"There is no config file {path}.{did_you_mean(path.name, [file.name for file in committed])}"
+        if path.is_dir():
+            what = f"{path} is a folder; --config needs a file."
+        raise ConfigError(f"{what} Committed configs are in {config_dir}.")
     values = read_yaml(path)
     for key, value in _flatten(values, known):
         _refuse_unknown(key, known, str(path))
-        section = key.split(".")[0]
-        if key == section:
-            raise ConfigError(f"{path}: '{section}' is a section and must hold a map, not {value!r}.")
+        if key not in known:
+            raise ConfigError(f"{path}: {key!r} is a section and must hold a map, not {value!r}.")
     _parse(lambda: parser.parse_object(values), str(path))
     for group in ALTERNATIVES:
         refuse_two(group, dict(_flatten(values, known)), str(path))
@@ -228,15 +245,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: it is no valid YAML, no map of sections, or states a key twice.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
-            loader = _Loader(stream)
-            loader.name = str(path)
-            values = loader.get_single_data()
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader.name = str(path)
+        values = loader.get_single_data()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Check its access rights.") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: {error}.") from None
+        raise ConfigError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}.") from None
+        told = f"{path}, line {line}: not valid YAML: {error.problem}. Mend that line, or one before it."
+        raise ConfigError(told) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     values = {} if values is None else values
@@ -255,7 +274,11 @@ def typed(dataclass_type: type[ConfigT], values: Mapping[str, Any], source: str)
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--content", type=dataclass_type)
-    found = _parse(lambda: parser.instantiate(parser.parse_object({"content": dict(values)})), source)
+    try:
+        found = _parse(lambda: parser.instantiate(parser.parse_object({"content": copy.deepcopy(values)})), source)
+    except ConfigError as error:
+        told = str(error).replace("content.", "").replace("the following arguments are required", "missing keys")
+        raise ConfigError(told) from None
     content: ConfigT = found["content"]
     return content
 
@@ -289,21 +312,19 @@ def _split_config_files(argv: list[str]) -> tuple[list[str], list[Path]]:
     files: list[Path] = []
     rest = iter(argv)
     for argument in rest:
-        if argument == "--config":
-            value = next(rest, None)
-            if value is None:
+        if argument == "--config" or argument.startswith("--config="):
+            value = next(rest, "") if argument == "--config" else argument.removeprefix("--config=")
+            if not value:
                 raise ConfigError("--config needs the path of a YAML file.")
             files.append(Path(value))
-        elif argument.startswith("--config="):
-            files.append(Path(argument.removeprefix("--config=")))
         else:
             flags.append(argument)
     return flags, files
 
 
-def _flag_layer(flags: list[str], known: set[str], maps: set[str]) -> dict[str, Any]:
+def _flag_layer(flags: list[str], keys: list[str], maps: set[str]) -> dict[str, Any]:
     """Keys that the flags state, each refused if unknown; values stay with the parser, which knows the types."""
-    stated = {}
+    stated, known = {}, set(keys)
     for position, flag in enumerate(flags):
         if not flag.startswith("--"):
             continue
@@ -313,7 +334,7 @@ def _flag_layer(flags: list[str], known: set[str], maps: set[str]) -> dict[str, 
         key = next((name for name in maps if key.startswith(name + ".")), key)
         _refuse_unknown(key, known, "The command line")
         if key not in known:
-            example = min(name for name in known if name.startswith(f"{key}."))
+            example = next(name for name in keys if name.startswith(f"{key}."))
             raise ConfigError(f"The command line: {key!r} is a section. Set its keys one by one, such as --{example}.")
         following = flags[position + 1] if position + 1 < len(flags) else None
         stated[key] = None if (value if separator else following) == "null" else flag
@@ -323,8 +344,10 @@ def _flag_layer(flags: list[str], known: set[str], maps: set[str]) -> dict[str, 
 def _refuse_unknown(key: str, known: set[str], source: str) -> None:
     if key in known or any(name.startswith(key + ".") for name in known):
         return
-    if key.startswith("training."):
+    if key.startswith("training.") and "training.extra" in known:
         name = key.removeprefix("training.").split(".")[0]
+        if name in OWNED_FIELDS:
+            raise ConfigError(f"{source}: {key!r} cannot be set: {OWNED_FIELDS[name]}.")
         if name in training_argument_names():
             raise ConfigError(
                 f"{source}: {key!r} is a field of transformers.TrainingArguments that goes into training.extra. "
@@ -333,8 +356,18 @@ def _refuse_unknown(key: str, known: set[str], source: str) -> None:
     sections = {name.split(".")[0] for name in known}
     section = key.split(".")[0]
     if section not in sections:
-        raise ConfigError(
-            f"{source}: unknown section {section!r}.{did_you_mean(section, sections)} `--help` lists all."
-        )
-    hint = did_you_mean(key, known) or did_you_mean(key.split(".")[-1], {name.split(".")[-1] for name in known})
-    raise ConfigError(f"{source}: unknown key {key!r}.{hint} `--print_config` lists every key.")
+        hint = did_you_mean(section, sections) or _similar_key(key, known)
+        raise ConfigError(f"{source}: unknown section {section!r}.{hint} Sections: {', '.join(sorted(sections))}.")
+    raise ConfigError(f"{source}: unknown key {key!r}.{_similar_key(key, known)} `--print_config` lists every key.")
+
+
+def _similar_key(key: str, known: set[str]) -> str:
+    """A hint at a key of a similar name in the same section, of the same name in another one, or else any like it."""
+    section, _, name = key.rpartition(".")
+    beside = {one.rpartition(".")[2]: one for one in known if one.rpartition(".")[0] == section}
+    near = nearest(name, beside)
+    namesakes = sorted(one for one in known if one.rpartition(".")[2] == name)
+    meant = [beside[near]] if near is not None else namesakes
+    if meant:
+        return f" Did you mean {' or '.join(map(repr, meant))}?"
+    return did_you_mean(key, known) or did_you_mean(name, {one.rpartition(".")[2] for one in known})

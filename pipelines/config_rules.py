@@ -120,13 +120,15 @@ NEEDS = (
     ("training.hub_model_id", "training.push_to_hub"),
     ("run.country_iso_code", "run.measure_energy"),
 )
+_BELOW_ONE = 0.9999999
+_MOST_THREADS = 1024  # torch ends the process where it cannot start as many
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
     "contrastive.temperature": (1e-3, None),
-    "contrastive.dropout": (0, 0.9999999),
+    "contrastive.dropout": (0, _BELOW_ONE),
     "data.min_tokens": (1, None),
     "evaluation.retrieval_documents": (2, 20_000),
-    "run.threads": (1, None),
+    "run.threads": (1, _MOST_THREADS),
     "data.block_size": (2, None),
     "evaluation.max_documents": (1, None),
     "tokenizer.new_tokens": (1, None),
@@ -139,8 +141,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "training.learning_rate": (0, None),
     "training.warmup_steps": (0, None),
     "training.weight_decay": (0, None),
-    "training.adam_beta1": (0, 0.9999999),
-    "training.adam_beta2": (0, 0.9999999),
+    "training.adam_beta1": (0, _BELOW_ONE),
+    "training.adam_beta2": (0, _BELOW_ONE),
     "training.adam_epsilon": (0, None),
     "training.max_grad_norm": (0, None),
     "training.max_loss_spike": (0, None),
@@ -166,7 +168,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "evaluation.resamples": (10, None),
     "lora.r": (1, None),
     "lora.lora_alpha": (1, None),
-    "lora.lora_dropout": (0, 0.9999999),
+    "lora.lora_dropout": (0, _BELOW_ONE),
     "training.max_tokens_per_batch": (1, None),
     "training.early_stopping_patience": (1, None),
     "task.stride": (0, None),
@@ -178,14 +180,15 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "task.max_new_tokens": (1, None),
     "predict.batch_size": (1, None),
     "predict.max_tokens_per_batch": (1, None),
-    "predict.threads": (1, None),
+    "predict.threads": (1, _MOST_THREADS),
     "generate.max_new_tokens": (1, None),
     "generate.temperature": (1e-3, None),
     "generate.top_p": (1e-3, 1),
     "generate.top_k": (1, None),
     "generate.num_beams": (1, None),
+    "generate.repetition_penalty": (1e-3, None),
     "generate.batch_size": (1, None),
-    "generate.threads": (1, None),
+    "generate.threads": (1, _MOST_THREADS),
     "generate.seed": (0, 2**32 - 1),
     "embeddings.vector_size": (1, None),
     "embeddings.window": (1, None),
@@ -213,9 +216,8 @@ def check_ranges(config: Any) -> None:
         if value is None or not isinstance(value, int | float):
             continue
         if value != value or (low is not None and value < low) or (high is not None and value > high):
-            limits = [
-                f"{word} {limit:g}" for word, limit in (("at least", low), ("at most", high)) if limit is not None
-            ]
+            most = "below 1" if high == _BELOW_ONE else f"at most {high:,}" if high is not None else None
+            limits = [told for told in (None if low is None else f"at least {low:,}", most) if told is not None]
             raise ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}.")
         below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
         if key in OPEN_RANGES and not below < value < above:

@@ -52,7 +52,9 @@ def load_pretrained(kind: str, key: str, name: str, load: Callable[[bool], Loade
     except PlumblineError:
         raise
     except Exception as error:  # safetensors, tokenizers and torch raise kinds of their own for damaged files
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0].strip() if str(error).strip() else type(error).__name__
+        if reason.endswith(":"):  # what it says follows in further lines
+            reason = " ".join(str(error).split())
         if is_folder:
             raise ConfigError(
                 f"{key} is {name!r}: that folder holds no {kind} that transformers can load: {reason}"

@@ -1,7 +1,8 @@
 """The files that the bad inputs of tests/bad_inputs.py read: rows, damaged files, cards, models and run folders."""
 
 import atexit
-import bz2
+import builtins
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 from conftest import RECIPES, TINY_MODEL, sentences
@@ -127,7 +129,8 @@ def small(name: str, **sections: dict[str, Any]) -> dict[str, Content]:
 
 def small_embeddings() -> dict[str, Content]:
     """A config small.yaml for recipes/train_embeddings.py, and its corpus."""
-    values = {"run": {"dir": "run"}, "data": {"files": {"train": "corpus.jsonl"}}, "evaluation": {"builtin_sets": False}}
+    values: dict[str, Any] = {"run": {"dir": "run"}, "data": {"files": {"train": "corpus.jsonl"}}}
+    values["evaluation"] = {"builtin_sets": False}
     return {"small.yaml": yaml.safe_dump(values, sort_keys=False), "corpus.jsonl": corpus(20)}
 
 
@@ -143,12 +146,6 @@ def small_tokenizer() -> dict[str, Content]:
 def gz(text: str, keep: float = 1.0) -> bytes:
     """Gzip, of which only a share is kept."""
     packed = gzip.compress(text.encode(), mtime=0)
-    return packed[: int(len(packed) * keep)]
-
-
-def bz2_of(text: str, keep: float) -> bytes:
-    """Bzip2, of which only a share is kept."""
-    packed = bz2.compress(text.encode())
     return packed[: int(len(packed) * keep)]
 
 
@@ -303,17 +300,18 @@ def checkpoint(*, changed: bool) -> Callable[[Path], None]:
     )
 
 
-def published_run(license: str | None, recipe: str = "finetune_classification", **more: Content) -> Content:
-    """What a finished run leaves for recipes/publish_to_hub.py, as far as its checks read it."""
-    source = {"name": "reviews", "license": license, "license_name": None, "language": [], "hub_datasets": []}
-    files: dict[str, Content] = {
-        "config_dot_yaml": yaml.safe_dump({"data": {"files": {"train": "rows.jsonl"}}, "evaluation": {}}),
-        "environment_dot_json": json.dumps({"recipe": recipe, "versions": {}, "data": {}}),
-        "receipt_dot_json": json.dumps({"source": source | {"pretty_name": "Reviews"}}),
-        "metrics_dot_json": json.dumps({"eval_accuracy": 0.9}),
-        "model": folder_of(config_dot_json="{}", model_dot_safetensors="weights"),
-    }
-    return folder_of(**(files | more))
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Files called locked may not be read, as without the right to; whoever runs this may be root."""
+    really_open = io.open
+
+    def refuse(file: Any, *args: Any, **options: Any) -> Any:
+        if Path(str(file)).name.startswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return really_open(file, *args, **options)
+
+    with mock.patch.object(builtins, "open", refuse), mock.patch.object(io, "open", refuse):
+        yield
 
 
 @contextmanager

@@ -460,7 +460,7 @@ def test_default_config_parses_and_needs_no_network() -> None:
 FLAGS = {
     "temperature": (["--contrastive.temperature", "0"], ["contrastive.temperature must be at least 0.001"]),
     "no dropout": (["--contrastive.dropout", "0"], ["views of a sentence are equal", "--contrastive.dropout 0.1"]),
-    "whole dropout": (["--contrastive.dropout", "1"], ["contrastive.dropout must be", "at most"]),
+    "whole dropout": (["--contrastive.dropout", "1"], ["contrastive.dropout must be", "below 1"]),
     "accumulation": (["--training.gradient_accumulation_steps", "2"], ["per_device_train_batch_size", "objective"]),
     "one row": (["--training.per_device_train_batch_size", "1"], ["at least 2"]),
     "decoder": (["--model.config", "{model_type: llama}"], ["no sentence encoder", "recipes/pretrain_clm.py"]),

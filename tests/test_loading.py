@@ -365,7 +365,7 @@ def test_paths() -> None:
     refused("*.parquet", "no file matches")
     refused([], "found none|no training files", ConfigError)
     refused(["reviews.jsonl", "folder/a.csv"], "mixes formats: reviews.jsonl is json, folder/a.csv is csv")
-    refused(put("a.docx", "x"), "'.docx' that tells its format.* Known: .json")
+    refused(put("a.docx", "x"), "'.docx', which tells no known format.* Known: .json")
     refused(put("a.jsonk", "x"), "Did you mean '.json")
     refused(put("data", "x"), "no ending")
     refused(put("empty.jsonl", ""), r"empty \(0 bytes\)")

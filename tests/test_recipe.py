@@ -61,7 +61,15 @@ def copy_of(finished: Path, tmp_path: Path, keep_steps: int) -> Path:
 def test_the_run_folder_is_complete(finished: Path) -> None:
     names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
     assert names == {
-        *("config.yaml", "environment.json", "plan.json", "receipt.json", "metrics.jsonl", "metrics.json"),
+        *(
+            "config.yaml",
+            "environment.json",
+            "plan.json",
+            "proof.json",
+            "receipt.json",
+            "metrics.jsonl",
+            "metrics.json",
+        ),
         *("samples.json", "report.html", "checkpoints", "model"),
     }
     metrics = json.loads((finished / "metrics.json").read_text())

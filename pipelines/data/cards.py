@@ -151,6 +151,8 @@ class _Loader(yaml.SafeLoader):
 def _front_matter(path: Path) -> dict[str, Any]:
     try:
         content = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CardError(f"{path} cannot be read: {error.strerror}. Check its access rights.") from None
     except UnicodeDecodeError as error:
         raise CardError(
             f"{path}: expected UTF-8, found byte {error.object[error.start]:#04x} at {error.start}."

@@ -85,9 +85,9 @@ def as_source(path: Path, shown: str, named: str) -> SourceFile:
     compression = endings.pop() if endings and endings[-1] in COMPRESSIONS else None
     ending = endings[-1] if endings else ""
     if ending not in FORMATS:
+        found = f"the ending {ending!r}, which tells no known format" if ending else "no ending that tells its format"
         raise DataError(
-            f"{shown} has {f'the ending {ending!r}' if ending else 'no ending'} that tells its format."
-            f"{did_you_mean(ending, FORMATS) if ending else ''} "
+            f"{shown} has {found}.{did_you_mean(ending, FORMATS) if ending else ''} "
             f"Known: {', '.join(FORMATS)}, each also with {', '.join(COMPRESSIONS)}. Rename or convert the file."
         )
     if path.stat().st_size == 0:
@@ -133,8 +133,10 @@ def open_bytes(file: SourceFile) -> Iterator[BinaryIO]:
         with _open(file) as stream:
             yield stream
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        damaged = f" Is it a whole {file.compression} file?" if file.compression else ""
-        raise DataError(f"{file.shown} cannot be read: {error}.{damaged}") from None
+        advice = f" Is it a whole {file.compression} file?" if file.compression else ""
+        if isinstance(error, PermissionError):
+            advice = " Check its access rights."
+        raise DataError(f"{file.shown} cannot be read: {error}.{advice}") from None
 
 
 def _open(file: SourceFile) -> BinaryIO:
@@ -177,9 +179,11 @@ def check_utf8(data: bytes, start: int, file: SourceFile) -> None:
     except UnicodeDecodeError as error:  # whose offset is that in the whole
         inside = " of the decompressed text" if file.compression else ""
         name = file.path.name.removesuffix(file.compression or "")
+        is_utf16 = start + error.start == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        shown, encoding = ("UTF-16", "UTF-16") if is_utf16 else ("Latin-1", "LATIN1")
         raise DataError(
             f"{file.shown} is not UTF-8: byte {data[error.start]:#04x} at offset {start + error.start:,}{inside}. "
-            f"If it is Latin-1, convert it with: iconv -f LATIN1 -t UTF-8 {name} > utf8-{name}"
+            f"If it is {shown}, convert it with: iconv -f {encoding} -t UTF-8 {name} > utf8-{name}"
         ) from None
 
 

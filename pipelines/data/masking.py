@@ -54,7 +54,7 @@ class Masking:
         if config.mask_replace_prob + config.random_replace_prob > 1:
             raise ConfigError(
                 f"masking.mask_replace_prob ({config.mask_replace_prob:g}) and masking.random_replace_prob "
-                f"({config.random_replace_prob:g}) are together above 1: they are shares of the same tokens."
+                f"({config.random_replace_prob:g}) are together above 1: they are shares of the same tokens. Lower one."
             )
         if tokenizer.mask_token_id is None:
             raise ConfigError(

@@ -166,6 +166,8 @@ def json_value_rows(data: bytes, file: SourceFile) -> list[dict[str, Any]]:
         value = json.loads(data)
     except json.JSONDecodeError as error:
         raise DataError(f"{file.shown}: line {error.lineno} is not valid JSON: {error.msg}.") from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets in each other
+        raise DataError(f"{file.shown} cannot be read as JSON: {error}.") from None
     rows = value if isinstance(value, list) else [value]
     for place, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
@@ -190,6 +192,8 @@ def json_row(row: bytes, file: SourceFile, line: int) -> dict[str, Any]:
             f"{file.shown}: line {line:,} is not valid JSON: {error.msg}, at character {error.colno}. "
             "Expected one object a line. Mend or delete that line."
         ) from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets in each other
+        raise DataError(f"{file.shown}: line {line:,} cannot be read as JSON: {error}. Delete that line.") from None
     if not isinstance(value, dict):
         raise DataError(f"{file.shown}: line {line:,} is {json_type(value)}, expected an object {{column: value}}.")
     return value

@@ -53,7 +53,7 @@ class Sentences(PackedDocuments):
         if min_tokens > room:
             raise ConfigError(
                 f"data.min_tokens is {min_tokens}, but with a data.block_size of {documents.block_size} a sentence has "
-                f"at most {max(room, 0)} tokens of text, since two mark its begin and end."
+                f"at most {max(room, 0)} tokens of text, since two mark its begin and end. Lower it."
             )
         starts_D = documents.document_starts_D + 1
         lengths_D = np.diff(documents.document_starts_D, append=len(documents.tokens_N)) - 2

@@ -101,7 +101,9 @@ def load_writer(name: str | None, revision: str | None, config: "GenerationConfi
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = checkpoint.load_with_head(model_config).to(device).eval()
     if config.chat and tokenizer.chat_template is None:
-        raise ConfigError(f"generate.chat is true, but the tokenizer of {name} has no chat template.")
+        raise ConfigError(
+            f"generate.chat is true, but the tokenizer of {name} has no chat template. Leave generate.chat out."
+        )
     return Writer(model, tokenizer, config, tokenizer.chat_template is not None if config.chat is None else config.chat)
 
 
@@ -121,6 +123,10 @@ def answer_file(writer: Writer, config: "GenerationConfig") -> None:
             shown, lines = str(config.input), path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(f"generate.input is {config.input!r}, which is not UTF-8 text: {error}.") from None
+        except OSError as error:
+            raise DataError(
+                f"generate.input is {config.input!r}, which cannot be read: {error.strerror}. Check its access rights."
+            ) from None
     rows = [_row(line, number, shown) for number, line in enumerate(lines, start=1) if line.strip()]
     if not rows:
         raise DataError(f"{shown} has no prompts.")
@@ -143,8 +149,10 @@ def _row(line: str, number: int, shown: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{shown}, line {number:,} is not valid JSON: {error.msg}.") from None
     if not isinstance(row.get("prompt"), str) and not isinstance(row.get("messages"), list):
-        raise DataError(f"{shown}, line {number:,} has neither 'prompt' nor 'messages'. Found: {', '.join(row)}.")
-    told = check_messages(row["messages"]) if "prompt" not in row else None
+        raise DataError(
+            f"{shown}, line {number:,} has neither 'prompt' nor 'messages'. Found: {', '.join(row)}. Each needs one."
+        )
+    told = check_messages(row["messages"]) if row.get("messages") or "prompt" not in row else None
     if told is not None:
         raise DataError(f"{shown}, line {number:,}: {told[1]}")
     return dict(row)

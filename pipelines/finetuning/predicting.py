@@ -85,6 +85,8 @@ def predict_rows(saved: Saved, rows: Rows, config: "PredictionConfig") -> Iterat
 def check_output(output: str | None, key: str) -> None:
     """Raises ConfigError if a file cannot be written, before anything is computed."""
     folder = Path(output or ".").expanduser().absolute().parent
+    if output is not None and Path(output).expanduser().is_dir():
+        raise ConfigError(f"{key} is {output!r}, which is a folder. Name a file in it, such as {output}/out.jsonl.")
     if output is not None and (not folder.is_dir() or not os.access(folder, os.W_OK)):
         raise ConfigError(f"{key} is {output!r}, but there is no folder {str(folder)!r} that can be written to.")
 

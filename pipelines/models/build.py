@@ -237,7 +237,7 @@ def with_attention(attn_implementation: str, build: Callable[..., Any], *args: A
         raise ConfigError("model.attn_implementation flex_attention has no backward pass on a CPU. Use sdpa or eager.")
     try:
         return build(*args, attn_implementation=attn_implementation, **options)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, KeyError, TypeError, ZeroDivisionError) as error:
         reason = str(error).strip().splitlines()[0]
         if "attention" not in reason.lower() and attn_implementation not in reason:
             raise ConfigError(f"transformers cannot build this model: {reason}") from None
@@ -309,8 +309,15 @@ def _config_from_scratch(
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
         raise ConfigError(f"model.config does not make a {model_type} config: {' '.join(str(error).split())}") from None
     if positions in filled and type(model_config) in MODEL_MAPPING:
-        with torch.device("meta"):  # no storage: only to see where its positions begin
-            offset = position_offset(AutoModel.from_config(model_config, attn_implementation="eager"))
+        try:
+            with torch.device("meta"):  # no storage: only to see where its positions begin
+                offset = position_offset(AutoModel.from_config(model_config, attn_implementation="eager"))
+        except Exception as error:  # sizes that do not fit each other: every architecture has errors of its own
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"model.config does not make a {model_type} model: {type(error).__name__}: {reason}. Compare it with a "
+                "preset (pipelines/models/presets.py)."
+            ) from None
         setattr(model_config, str(positions), block_size + offset)
     return model_config
 

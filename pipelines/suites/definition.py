@@ -127,7 +127,14 @@ def load_suite(name: str) -> Suite:
         ConfigError: there is no such suite, or its file states something unknown.
     """
     content = _content(name, "evaluation.suite")
-    suite = typed(Suite, content, name)
+    tasks = content.get("tasks")
+    _check_keys(tasks, name)
+    try:
+        suite = typed(Suite, content, name)
+    except ConfigError:
+        for task_name, stated in tasks.items() if isinstance(tasks, Mapping) else ():
+            typed(SuiteTask, stated if isinstance(stated, Mapping) else {}, f"{name}: task {task_name!r}")
+        raise
     if not suite.tasks:
         raise ConfigError(f"{name} has no tasks.")
     distinct: list[dict[str, Any]] = []
@@ -136,8 +143,24 @@ def load_suite(name: str) -> Suite:
         training = suite.training | task.training
         if training not in distinct:  # parsing takes a while
             distinct.append(training)
-            check_ranges(_Training(typed(FinetuningConfig, training, f"{name}: training of {task_name!r}")))
+            source = f"{name}: training of {task_name!r}"
+            try:
+                check_ranges(_Training(typed(FinetuningConfig, training, source)))
+            except ConfigError as error:
+                raise ConfigError(str(error) if str(error).startswith(name) else f"{source}: {error}") from None
     return suite
+
+
+def _check_keys(tasks: Any, source: str) -> None:
+    """Raises ConfigError for a key that no task has."""
+    known = [one.name for one in dataclasses.fields(SuiteTask)]
+    for name, stated in tasks.items() if isinstance(tasks, Mapping) else ():
+        for key in stated if isinstance(stated, Mapping) else ():
+            if key not in known:
+                raise ConfigError(
+                    f"{source}: task {name!r} has the unknown key {key!r}.{did_you_mean(str(key), known)} Keys: "
+                    f"{', '.join(known)}."
+                )
 
 
 def choose_tasks(suite: Suite, wanted: list[str] | None) -> dict[str, SuiteTask]:
@@ -165,7 +188,7 @@ def _content(name: str, key: str, seen: tuple[Path, ...] = ()) -> dict[str, Any]
             f"Suites: {', '.join(suite_names())}."
         )
     if path.resolve() in seen:
-        raise ConfigError(f"{key} is {name!r}, which extends itself.")
+        raise ConfigError(f"{key} is {name!r}, which extends itself. Name another suite.")
     content = read_yaml(path)
     if content.get("extends") is None:
         return content
@@ -184,7 +207,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 def _check(suite: Suite, name: str, task: SuiteTask, source: str) -> None:
     where = f"{source}: task {name!r}"
-    fields = {one.name for one in dataclasses.fields(FinetuningConfig)} - {*OWNED, *OF_RUNS}
+    fields = [one.name for one in dataclasses.fields(FinetuningConfig) if one.name not in (*OWNED, *OF_RUNS)]
     for key, found, known in (
         ("form", [task.form], FORMS),
         ("metrics", task.metrics, METRICS),

@@ -59,8 +59,8 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     folder = find_run_folder(config, recipe)
     if report_if_finished(folder, config):
         return
-    run = _start(config, suite, folder)
     check_corpus(config)
+    run = _start(config, suite, folder)
     if run.state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
         facts = {entry.name: _facts(suite, entry) for entry in run.entries}

@@ -76,7 +76,8 @@ def load_saved(name: str | None, revision: str | None) -> Saved:
     told = _told(checkpoint) or _guess(str(name), config)
     if told["task"] not in TASKS:
         raise ConfigError(
-            f"{checkpoint.name} is a model for {told['task']!r}, which this version of Plumbline does not know."
+            f"{checkpoint.name} is a model for {told['task']!r}, which this version of Plumbline does not know. "
+            "Install the version that made it."
         )
     task_class = TASKS[told["task"]]
     try:

@@ -61,6 +61,11 @@ class TextGeneration(Task):
     def __init__(self, config: SummarizationConfig | TranslationConfig) -> None:
         super().__init__(config)
         self.prompt, self.max_target_length = config.prompt, config.max_target_length
+        if self.prompt is not None and "{text}" not in self.prompt:
+            raise ConfigError(
+                f"task.prompt is {self.prompt!r}, without {{text}}: the model would not see what to write about. Put "
+                "{text} where the source is to stand."
+            )
         self.num_beams, self.no_repeat_ngram_size = config.num_beams, config.no_repeat_ngram_size
         self.length_penalty, self.tokenization = config.length_penalty, config.tokenization
         self.has_decoder_alone = False

@@ -79,7 +79,8 @@ class TokenClassification(Task):
         found = "entities" if has_types else "words" if {"B", "E", "S"} <= bare <= set(SEGMENTATION) else "tokens"
         if self.unit not in (None, "tokens", found):
             raise ConfigError(
-                f"task.unit is {self.unit}, but the tags are {', '.join(labels.names)}: they mark {found}."
+                f"task.unit is {self.unit}, but the tags are {', '.join(labels.names)}: they mark {found}. Leave "
+                "it out."
             )
         self.unit = self.unit or found
         if self.unit != "tokens":

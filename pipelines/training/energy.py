@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines.errors import ConfigError, did_you_mean
+from pipelines.errors import ConfigError
 from pipelines.run import is_first_process, say
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ def check_energy(run: "RunConfig") -> None:
 
     countries, country = DataSource().get_global_energy_mix_data(), run.country_iso_code
     if country is not None and country not in countries:
+        hint = f" Did you mean {country.upper()!r}?" if country.upper() in countries else ""
         raise ConfigError(
             f"run.country_iso_code is {country!r}, but codecarbon knows the electricity mix of no such country."
-            f"{did_you_mean(country, countries)} Expected one of its {len(countries)} codes of three capitals, such as "
+            f"{hint} Expected one of its {len(countries)} codes of three capitals, such as "
             "FRA; without one, energy is measured and not turned into CO2."
         )
 

@@ -89,8 +89,18 @@ def _check_names(key: str, names: str | Sequence[str], model: Any) -> None:
     if names == "all-linear":
         return
     if isinstance(names, str):
-        if not any(re.fullmatch(names, path) for path in paths):
-            raise ConfigError(f"{key} {names!r} fits no layer of this model. {_linear_layers(model)}")
+        try:
+            pattern = re.compile(names)
+        except re.error as error:
+            raise ConfigError(
+                f"{key} {names!r} is no regular expression: {error}. To name layers write a list, such as "
+                f"[query, value]. {_linear_layers(model)}"
+            ) from None
+        if not any(pattern.fullmatch(path) for path in paths):
+            raise ConfigError(
+                f"{key} {names!r} is a pattern that fits no layer of this model. To name layers write a list, such as "
+                f"[query, value]. {_linear_layers(model)}"
+            )
         return
     for name in names:
         if not any(path == name or path.endswith(f".{name}") for path in paths):

@@ -107,6 +107,11 @@ def scheduler_kwargs(training: "TrainingConfig", steps: int) -> dict[str, Any]:
     kwargs, warmup_steps = dict(training.lr_scheduler_kwargs or {}), warmup(training.warmup_steps, steps)
     if training.lr_scheduler_type == "warmup_stable_decay":
         decay = kwargs.get("num_decay_steps", 0.2)
+        if not isinstance(decay, int | float) or not decay >= 0:
+            raise ConfigError(
+                f"training.lr_scheduler_kwargs.num_decay_steps must be a number of steps, or a share below 1; found "
+                f"{decay!r}."
+            )
         kwargs["num_decay_steps"] = round(steps * decay) if decay < 1 else int(decay)
         if warmup_steps + kwargs["num_decay_steps"] > steps:
             raise ConfigError(
