@@ -163,7 +163,7 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 @given(chosen=settings_of_a_recipe(), in_file=st.booleans())
 @settings(
-    max_examples=100,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     database=None,
