@@ -84,7 +84,14 @@ def test_weights_are_pushed_before_the_card_and_nothing_else_is_there(hub: HubSe
     assert "README.md" not in hub.files("ada/reviews", before_card)
     assert sorted(hub.files("ada/reviews")) == [
         *(".gitattributes", "README.md", "config.json", "model.safetensors", "plumbline.json", "run/config.yaml"),
-        *("run/environment.json", "run/metrics.json", "run/metrics.jsonl", "run/plan.json", "run/receipt.json"),
+        *(
+            "run/environment.json",
+            "run/metrics.json",
+            "run/metrics.jsonl",
+            "run/plan.json",
+            "run/proof.json",
+            "run/receipt.json",
+        ),
         *("tokenizer.json", "tokenizer_config.json"),
     ]
     assert hub.files("ada/reviews")["model.safetensors"] == (classifier / "model" / "model.safetensors").read_bytes()

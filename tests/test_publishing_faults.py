@@ -136,7 +136,15 @@ class Pushing:
         """The Hub holds what was pushed, once, and nothing else."""
         held = self.hub.files(REPOSITORY)
         names = {path.name for path in (self.run / "model").iterdir()}
-        records = {"config.yaml", "environment.json", "plan.json", "receipt.json", "metrics.json", "metrics.jsonl"}
+        records = {
+            "config.yaml",
+            "environment.json",
+            "plan.json",
+            "proof.json",
+            "receipt.json",
+            "metrics.json",
+            "metrics.jsonl",
+        }
         assert set(held) == {".gitattributes"} | names | {f"run/{name}" for name in records}
         for name, content in held.items():
             here = self.run / (name.removeprefix("run/") if name.startswith("run/") else f"model/{name}")
