@@ -71,6 +71,7 @@ OWNED_FIELDS = {
     "load_best_model_at_end": "pretraining evaluates and saves the final weights",
     "metric_for_best_model": "it is the headline figure of the task",
     "greater_is_better": "the headline figure of every task is",
+    **dict.fromkeys(("do_train", "do_eval", "do_predict"), "a recipe always trains, and evaluates what it trained"),
     "resume_from_checkpoint": "the same command resumes by itself",
     "ignore_data_skip": "it would train twice on the same blocks",
     "dataloader_drop_last": "no block is dropped",

@@ -44,18 +44,14 @@ def main(config: Config) -> None:
     from pipelines.models.attention_check import check_attention
     from pipelines.models.build import build_model
     from pipelines.proofs.running import prove
-    from pipelines.proofs.subject import Subject, first_rows
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
-    from pipelines.run_folder import find_run_folder
+    from pipelines.publishing.publish import finish_and_publish, open_run
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import CausalLanguageModeling
     from pipelines.training.saving import save_model
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, __file__)) is None:
         return
-    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
@@ -67,7 +63,6 @@ def main(config: Config) -> None:
     plan = steps.make_plan(config.training, text.train, text.validation, model, state)
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
-
     objective = CausalLanguageModeling(bf16=plan.precision == "bf16")
     collator = BlockCollator(config.data.isolate_documents)
     evaluate = partial(
@@ -78,19 +73,10 @@ def main(config: Config) -> None:
         batch_size=config.training.per_device_eval_batch_size,
         max_blocks=config.evaluation.max_blocks,
     )
-    subject = Subject(
-        model,
-        lambda copy: CausalLanguageModeling(bf16=False),
-        first_rows(text.train, config.training.seed),
-        collator,
-        text.tokenizer,
-        lambda copy, rows: evaluate(copy, objective=CausalLanguageModeling(bf16=False), batch_size=rows, max_blocks=4),
-        isolates=config.data.isolate_documents,
-    )
-    prove(folder, config.proof, subject, state)
-    evaluations = {"": evaluate}
-    if old is not None:
-        evaluations["old_"] = partial(evaluate, documents=old)
+    exact = CausalLanguageModeling(bf16=False)
+    some = partial(evaluate, objective=exact, max_blocks=4)
+    prove(folder, config, state, model, text, collator, lambda copy: exact, evaluate=some)
+    evaluations = {"": evaluate} | ({"old_": partial(evaluate, documents=old)} if old is not None else {})
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(
         training=config.training,

@@ -43,19 +43,15 @@ def main(config: Config) -> None:
     from pipelines.models.build import build_model
     from pipelines.models.pooling import Pooling, check_sentence_encoder
     from pipelines.proofs.running import prove
-    from pipelines.proofs.subject import Subject, first_rows
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.publishing.publish import finish_and_publish, open_run
     from pipelines.publishing.sentence_encoder_card import write_pooling
-    from pipelines.run_folder import find_run_folder
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.contrastive import Contrastive, check_step
     from pipelines.training.saving import save_model
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, __file__)) is None:
         return
-    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     check_step(config.training, state.num_processes)
@@ -80,15 +76,8 @@ def main(config: Config) -> None:
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
-    subject = Subject(
-        model,
-        lambda copy: Contrastive(False, pooling, contrastive.temperature),
-        first_rows(text.train, config.training.seed),
-        TwoViews(text.train.pad_token_id),
-        text.tokenizer,
-        couples_rows=True,
-    )
-    prove(folder, config.proof, subject, state)
+    views, exact = TwoViews(text.train.pad_token_id), Contrastive(False, pooling, contrastive.temperature)
+    prove(folder, config, state, model, text, views, lambda copy: exact)
     start = scorer.start(model.to(state.device))
     trainer = steps.train_model(
         training=config.training,
@@ -98,7 +87,7 @@ def main(config: Config) -> None:
         checkpoint=checkpoint,
         model=model,
         text=text,
-        collator=TwoViews(text.train.pad_token_id),
+        collator=views,
         objective=Contrastive(plan.precision == "bf16", pooling, contrastive.temperature),
         evaluate_model=scorer.evaluate,
     )

@@ -36,6 +36,8 @@ class Config:
 
 
 def main(config: Config) -> None:
+    from functools import partial
+
     from pipelines.data.collation import BlockCollator
     from pipelines.data.framing import frame_texts
     from pipelines.data.loading import load_corpus
@@ -47,18 +49,14 @@ def main(config: Config) -> None:
     from pipelines.models.attention_check import check_encoder
     from pipelines.models.build import build_model
     from pipelines.proofs.running import prove
-    from pipelines.proofs.subject import Subject, first_rows
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
-    from pipelines.run_folder import find_run_folder
+    from pipelines.publishing.publish import finish_and_publish, open_run
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import MaskedLanguageModeling
     from pipelines.training.saving import save_model
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, __file__)) is None:
         return
-    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     block_size, words = config.data.block_size, config.masking.whole_word_mask
@@ -75,22 +73,11 @@ def main(config: Config) -> None:
     arguments = training_arguments(config.training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
-    subject = Subject(
-        model,
-        lambda copy: MaskedLanguageModeling(False, *check_encoder(copy, config.data.isolate_documents)),
-        first_rows(text.train, config.training.seed, masking),
-        BlockCollator(),
-        text.tokenizer,
-        isolates=config.data.isolate_documents,
-    )
-    prove(folder, config.proof, subject, state)
-    scorer = evaluation.FixedMask(
-        text.validation,
-        masking.for_evaluation(config.evaluation.mlm_probability),
-        objective,
-        config.training.per_device_eval_batch_size,
-        config.evaluation,
-    )
+    exact = partial(MaskedLanguageModeling.of, isolate_documents=config.data.isolate_documents)
+    prove(folder, config, state, model, text, BlockCollator(), exact, masking)
+    mask = masking.for_evaluation(config.evaluation.mlm_probability)
+    batch_size = config.training.per_device_eval_batch_size
+    scorer = evaluation.FixedMask(text.validation, mask, objective, batch_size, config.evaluation)
     evaluations = {"": scorer.evaluate} | ({"old_": replace(scorer, documents=old).evaluate} if old else {})
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(

@@ -46,18 +46,14 @@ def main(config: Config) -> None:
     from pipelines.evaluation.denoising import FixedDamage
     from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
     from pipelines.proofs.running import prove
-    from pipelines.proofs.subject import Subject, first_rows
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
-    from pipelines.run_folder import find_run_folder
+    from pipelines.publishing.publish import finish_and_publish, open_run
     from pipelines.training import steps
     from pipelines.training.arguments import training_arguments
     from pipelines.training.objectives import SequenceToSequence
     from pipelines.training.saving import save_model
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, __file__)) is None:
         return
-    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     block_size, special = config.data.block_size, special_tokens(config.denoising, config.data.block_size)
@@ -75,9 +71,8 @@ def main(config: Config) -> None:
 
     objective = SequenceToSequence(bf16=plan.precision == "bf16")
     collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
-    rows = first_rows(text.train, config.training.seed, denoising)
     exact = SequenceToSequence(bf16=False)
-    prove(folder, config.proof, Subject(model, lambda copy: exact, rows, collator, text.tokenizer), state)
+    prove(folder, config, state, model, text, collator, lambda copy: exact, denoising)
     batch_size = config.training.per_device_eval_batch_size
     scorer = FixedDamage(text.validation, denoising, objective, collator, batch_size, config.evaluation)
     evaluations = {"": scorer.evaluate}

@@ -25,15 +25,13 @@ def main(config: Config) -> None:
     from pipelines.data.words import read_words
     from pipelines.evaluation.word_sets import read_sets
     from pipelines.evaluation.word_vectors import evaluate_vectors
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
-    from pipelines.run_folder import find_run_folder, without_checkpoints
+    from pipelines.publishing.publish import finish_and_publish, open_run
+    from pipelines.run_folder import without_checkpoints
     from pipelines.training import embeddings
     from pipelines.training.energy import check_energy, measured_energy
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, __file__)) is None:
         return
-    check_publishing(folder, config)
 
     with without_checkpoints(folder):
         embeddings.check_embeddings(config.embeddings)

@@ -23,16 +23,13 @@ class Config:
 def main(config: Config) -> None:
     from pipelines.data.loading import load_corpus
     from pipelines.evaluation.tokenizer_quality import compare, cut_examples, evaluate_tokenizer
-    from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
+    from pipelines.publishing.publish import finish_and_publish, open_run
     from pipelines.run import is_first_process
-    from pipelines.run_folder import find_run_folder, without_checkpoints
+    from pipelines.run_folder import without_checkpoints
     from pipelines.training import tokenizers
 
-    folder = find_run_folder(config, __file__)
-    if publish_if_finished(folder, config):
-        return
-    check_publishing(folder, config)
-    if not is_first_process():
+    folder = open_run(config, __file__)
+    if folder is None or not is_first_process():
         return
 
     with without_checkpoints(folder):

@@ -18,7 +18,6 @@ from pipelines.data.collation import BlockCollator
 from pipelines.data.masking import Masking
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import PackedDocuments, TrainingBlocks
-from pipelines.models.attention_check import check_encoder
 from pipelines.proofs.steps import take_steps
 from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
@@ -49,7 +48,7 @@ def one_step(model_type: str, rows: int, accumulation: int, folder: Path) -> tup
     """(logged loss, weights afterwards) of one SGD step with learning rate 1 over all eight blocks."""
     model, blocks = build(model_type, block_size=16), training_rows(model_type)
     if objective_of(model_type) == "masked":
-        objective = MaskedLanguageModeling(False, *check_encoder(model, isolate_documents=True))
+        objective = MaskedLanguageModeling.of(model, isolate_documents=True)
         assert objective.head is not None
     else:
         objective = CausalLanguageModeling(bf16=False)

@@ -19,7 +19,6 @@ from pipelines.data.collation import BlockCollator
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import evaluate_language_model
-from pipelines.models.attention_check import check_encoder
 from pipelines.proofs import proofs
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
@@ -54,11 +53,11 @@ def subject(kind: str = "llama", **changed: Any) -> Subject:
 
     def make_objective(model: Any) -> Any:
         if is_masked:
-            return MaskedLanguageModeling(False, *check_encoder(model, isolate_documents=True))
+            return MaskedLanguageModeling.of(model, isolate_documents=True)
         return CausalLanguageModeling(bf16=False)
 
-    def evaluate(model: Any, rows: int) -> dict[str, float]:
-        return evaluate_language_model(model, packed, make_objective(model), BlockCollator(), rows)
+    def evaluate(model: Any, batch_size: int) -> dict[str, float]:
+        return evaluate_language_model(model, packed, make_objective(model), BlockCollator(), batch_size)
 
     whole = Subject(
         model,
@@ -264,12 +263,12 @@ def test_an_order_that_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not proof.holds and "Order" in proof.cause
 
 
-def averaged(model: Any, rows: int) -> dict[str, float]:
+def averaged(model: Any, batch_size: int) -> dict[str, float]:
     packed, losses = documents(), []
     model.eval()
     with torch.no_grad():
-        for first in range(0, len(packed), rows):
-            batch = BlockCollator()([packed.block(at) for at in range(first, min(first + rows, len(packed)))])
+        for first in range(0, len(packed), batch_size):
+            batch = BlockCollator()([packed.block(at) for at in range(first, min(first + batch_size, len(packed)))])
             objective = CausalLanguageModeling(bf16=False)
             losses.append(float(objective.loss_sum(model, batch) / objective.count(batch)))
     model.train()
@@ -282,7 +281,7 @@ def test_an_evaluation_that_averages_in_each_batch() -> None:
 
 
 def test_dropout_that_stays_on_in_evaluation() -> None:
-    def noisy(model: Any, rows: int) -> dict[str, float]:
+    def noisy(model: Any, batch_size: int) -> dict[str, float]:
         batch = BlockCollator()([documents().block(0)])
         with torch.no_grad():
             return {"eval_loss": float(CausalLanguageModeling(bf16=False).loss_sum(model, batch))}

@@ -32,7 +32,6 @@ FAST = {
     "damaged_checkpoint": (),
     "fields": (),
 }
-OPEN = {"fields": "training.extra takes do_train, do_eval and do_predict, which have no effect"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,9 +54,7 @@ def pinned(package: str) -> str:
 
 
 @pytest.mark.parametrize("check", FAST)
-def test_plumbline_holds(check: str, request: pytest.FixtureRequest) -> None:
-    if check in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[check], strict=True))
+def test_plumbline_holds(check: str) -> None:
     for one in found(check).values():
         assert one.plumbline_holds, one.trainer if one.holds is None else one.plumbline
 

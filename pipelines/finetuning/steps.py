@@ -19,9 +19,8 @@ from pipelines.models.build import positions_of
 from pipelines.models.sparse_head import SparseHead
 from pipelines.models.vocabulary import vocabulary_size
 from pipelines.proofs.running import prove
-from pipelines.proofs.subject import Subject, first_rows
-from pipelines.publishing.publish import check_publishing, finish_and_publish, publish_if_finished
-from pipelines.run_folder import RunFolder, find_run_folder
+from pipelines.publishing.publish import finish_and_publish, open_run
+from pipelines.run_folder import RunFolder
 from pipelines.tasks.saved import write_task
 from pipelines.tasks.task import Prediction, Task, choose_limit
 from pipelines.training import steps
@@ -69,10 +68,8 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
         PlumblineError: a mistake in config or data, told before the first step.
         Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
     """
-    folder = find_run_folder(config, recipe)
-    if publish_if_finished(folder, config):
+    if (folder := open_run(config, recipe)) is None:
         return
-    check_publishing(folder, config)
 
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
@@ -188,7 +185,12 @@ def fit(
     if scored is not validation:
         final = Evaluator(task, scored, encode(scored, training=False), loss, *batching)
     if prove_first:
-        prove(folder, config.proof, _subject(task, model, examples["train"], collator, training.seed), state)
+
+        def exact(copy: Any) -> Any:
+            objective: Any = task.loss(copy, False)
+            return objective if task.sparse is None else replace(objective, head=SparseHead(copy))
+
+        prove(folder, config, state, model, Material(examples["train"], task.tokenizer), collator, exact)
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})
@@ -216,16 +218,6 @@ def fit(
         metrics = final(trainer.model)
     receipt |= {"training": training_receipt(trainer.blocks, trainer.account.targets)}
     return Fitted(trainer, plan, final, receipt, metrics | start | steps.train_metrics(trainer, plan), untuned)
-
-
-def _subject(task: Task, model: Any, examples: Examples, collator: TokenBudget, seed: int) -> Subject:
-    """The run, for its proofs."""
-
-    def make_objective(copy: Any) -> Any:
-        loss: Any = task.loss(copy, False)
-        return replace(loss, head=SparseHead(copy)) if task.sparse is not None else loss
-
-    return Subject(model, make_objective, first_rows(examples, seed), collator, task.tokenizer)
 
 
 def _typical_rows(examples: Examples, count: int) -> list[dict[str, np.ndarray]]:

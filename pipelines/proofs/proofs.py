@@ -320,7 +320,7 @@ def evaluation(subject: Subject) -> Proof:
     if subject.evaluate is None:
         return Proof("evaluation", statement, None, TOLERANCE, "This recipe scores in another way.")
     model = subject.copy(dropout=True)
-    many, again, one = (subject.evaluate(model, rows) for rows in (8, 8, 1))
+    many, again, one = (subject.evaluate(model, batch_size=rows) for rows in (8, 8, 1))
     names = [name for name in many if not name.endswith("seconds") and np.isfinite(many[name])]
     worst = max(abs(many[name] - other[name]) / max(1.0, abs(many[name])) for name in names for other in (again, one))
     cause = "Dropout is on, or a loss is averaged in each batch."

@@ -4,7 +4,7 @@ import io
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -13,36 +13,57 @@ import numpy as np
 
 from pipelines.errors import ProofError
 from pipelines.proofs import proofs
+from pipelines.proofs.subject import Subject, first_rows
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+    from transformers import PreTrainedModel
 
-    from pipelines.proofs.subject import Subject
-    from pipelines.sections import ProofConfig
+    from pipelines.data.packing import Rows
+    from pipelines.training.steps import Material
+    from pipelines.training.trainer import Objective
 
 FILE = "proof.json"
 
 
-def prove(folder: RunFolder, config: "ProofConfig", subject: "Subject", state: "PartialState") -> None:
+def prove(
+    folder: RunFolder,
+    config: Any,
+    state: "PartialState",
+    model: "PreTrainedModel",
+    text: "Material",
+    collator: Callable[..., Any],
+    make_objective: Callable[[Any], "Objective"],
+    rows: "Rows | None" = None,
+    evaluate: Callable[..., dict[str, float]] | None = None,
+) -> None:
     """Makes the proofs of a run, unless it was proved when it began, and writes proof.json.
 
     Args:
         folder: of the run.
-        config: the proof section.
-        subject: the run before its first step.
+        config: the resolved config.
         state: the processes, all of which call this.
+        model: that will be trained.
+        text: what it is trained on, and the tokenizer that made it.
+        collator: of the run.
+        make_objective: model -> its objective in fp32.
+        rows: says what a block is to the objective.
+        evaluate: (model, batch_size) -> metrics of some held-out rows; None: that is not proved.
 
     Raises:
         ProofError: one does not hold; names the figure and what it means.
     """
-    if not config.enabled:
+    if not config.proof.enabled:
         if state.is_main_process:
             folder.write_json(FILE, {"enabled": False, "proofs": []})
         return
     if (folder.path / FILE).is_file() and folder.read_json(FILE, "enabled")["enabled"]:
         return
+    isolates = getattr(config.data, "isolate_documents", False)
+    blocks = first_rows(text.train, config.training.seed, rows)
+    subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, isolates)
     started = time.perf_counter()
     with _unnoticed():
         made = [proofs.split(subject, state.num_processes)]

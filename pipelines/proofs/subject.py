@@ -36,9 +36,8 @@ class Subject:
         blocks: the rows of the run, in their order.
         collator: rows -> a batch, or its parts.
         tokenizer: made the rows.
-        evaluate: (model, rows computed at once) -> metrics of some held-out rows; None: that is not proved.
+        evaluate: (model, batch_size) -> metrics of some held-out rows; None: that is not proved.
         isolates: documents of a row are not to see each other.
-        couples_rows: the loss of a row depends on the others of its batch, as with negatives of the batch.
     """
 
     model: "PreTrainedModel"
@@ -46,9 +45,13 @@ class Subject:
     blocks: TrainingBlocks
     collator: Callable[..., Any]
     tokenizer: "PreTrainedTokenizerBase"
-    evaluate: Callable[[Any, int], dict[str, float]] | None = None
+    evaluate: Callable[..., dict[str, float]] | None = None
     isolates: bool = False
-    couples_rows: bool = False
+
+    @property
+    def couples_rows(self) -> bool:
+        """Whether the loss of a row depends on the others of its batch, as with negatives of the batch."""
+        return bool(getattr(self.make_objective(self.model), "couples_rows", False))
 
     @cached_property
     def small(self) -> "PreTrainedModel":

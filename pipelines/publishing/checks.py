@@ -18,7 +18,7 @@ from pipelines.publishing.leaks.search import find_leaks
 from pipelines.publishing.licenses import License
 from pipelines.publishing.metadata import base_ids
 from pipelines.publishing.record import Base, RepoType, bases_of
-from pipelines.publishing.rights import check_destination, check_name, check_tag
+from pipelines.publishing.rights import check_destination, check_names, check_tag
 from pipelines.publishing.terms import terms_of
 from pipelines.run import say
 
@@ -27,23 +27,21 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
     """Checks all of a push that can be known before a run.
 
     Args:
-        publish: with repo_id.
+        publish: with repo_id, which a rehearsal (dry_run) may leave out.
         config: the resolved config of the run.
 
     Raises:
         ConfigError: the repository's name, its licence or a setting is wrong; the config holds what must not leave.
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
-    check_name(str(publish.repo_id))
-    if publish.base_model is not None:
-        check_name(publish.base_model, "publish.base_model")
+    check_names(publish)
     source = stated_source(config.data)
     model = getattr(config, "model", None)
     bases = [] if model is None else bases_of(dataclasses.asdict(model))
     if publish.weights == "adapter":
         _check_adapter(publish, config, bases)
     if publish.export:
-        _check_export(getattr(config, "model", None))
+        _check_export(model)
     if publish.records:
         _check_config(config, publish.hide)
     if publish.dry_run:

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def _stage_adapter(record: Record, publish: PublishConfig, folder: Path) -> None
         )
     settings["base_model_name_or_path"] = base_ids(record.bases, publish)[0]
     settings["revision"] = record.config["model"]["revision"] if publish.base_model is None else None
-    replace_text(folder / "adapter_config.json", json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
 
 
 def check_adapter_base(publish: PublishConfig, bases: Sequence[Base]) -> None:
@@ -149,7 +151,7 @@ def refuse_leaks(staged: Staged, hidden: bool) -> None:
         for name in dict.fromkeys(leak.file for leak in leaks if leak.can_be_hidden):
             path = staged.files[name]
             if is_text(path):
-                replace_text(path, hide(path.read_text(encoding="utf-8"), name))
+                path.write_text(hide(path.read_text(encoding="utf-8"), name), encoding="utf-8")
         say(f"{sum(leak.can_be_hidden for leak in leaks):,} paths and addresses are pushed as (hidden).")
         leaks = find_leaks(staged.files)
     if leaks:
@@ -172,11 +174,6 @@ def leak_message(leaks: list[Leak]) -> str:
     return "\n".join(["Nothing was pushed: this must not leave the machine:", *lines, *more, *advice])
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Writes a staged file anew."""
-    path.write_text(text, encoding="utf-8")
-
-
 def _files(folder: Path) -> Iterable[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -184,9 +181,8 @@ def _files(folder: Path) -> Iterable[Path]:
 def _link(path: Path, target: Path) -> None:
     """A copy; of weights a hard link, which must not be written to."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if path.suffix != ".safetensors":
-            raise OSError
-        os.link(path, target)
-    except OSError:  # another disk, or one without links
-        shutil.copy2(path, target)
+    if path.suffix == ".safetensors":
+        with suppress(OSError):  # another disk, or one without links
+            os.link(path, target)
+            return
+    shutil.copy2(path, target)

@@ -17,7 +17,7 @@ from pipelines.publishing.licenses import NO_DERIVATIVES, License, choose_licens
 from pipelines.publishing.own_text import framed, own_text
 from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import Record, read_record
-from pipelines.publishing.rights import check_destination, check_name, check_tag
+from pipelines.publishing.rights import check_destination, check_names, check_tag
 from pipelines.publishing.templates import render
 from pipelines.publishing.terms import terms_of
 from pipelines.run_folder import RunFolder
@@ -63,8 +63,7 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
     idle = [key for key, plain in OF_MODELS.items() if getattr(publish, key) != plain]
     if idle:
         raise ConfigError(f"publish.{idle[0]} is for models; publish.content is {publish.content}. Leave it out.")
-    if publish.repo_id is not None:
-        check_name(publish.repo_id)
+    check_names(publish)
     terms = terms_of(publish, [], record.source, ask=not publish.dry_run)
     license = data_license(publish, record.source | {"license": ", ".join(terms.data) or None})
     if publish.dry_run:

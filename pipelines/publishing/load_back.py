@@ -16,27 +16,23 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4  # of logits in fp32; the weights are compared byte by byte, see training/saving.py
-CHUNK_BYTES = 1 << 20
 
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
-    whole = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK_BYTES):
-            whole.update(chunk)
-    return whole.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def compare_with_hub(
-    destination: Destination, commit: str, files: Mapping[str, Path], model: Path | None, scratch: Path
+    destination: Destination, commit: str, checksums: Mapping[str, str], model: Path | None, scratch: Path
 ) -> None:
     """Downloads a commit, compares every file, and for a model the logits of a batch.
 
     Args:
         destination: the repository.
         commit: 40 hex digits.
-        files: path in the repository -> what was pushed.
+        checksums: path in the repository -> SHA-256 of what was pushed.
         model: folder of the model that was pushed, if it is one of transformers.
         scratch: folder on a disk with room for it.
 
@@ -45,7 +41,7 @@ def compare_with_hub(
     """
     for is_last in (False, True):  # a file may have been damaged on the way here
         with tempfile.TemporaryDirectory(dir=scratch) as cache:
-            different = _different(destination, commit, files, cache)
+            different = _different(destination, commit, checksums, cache)
             if different and not is_last:
                 say(f"{different[0]} came back damaged; downloading again")
                 continue
@@ -60,7 +56,7 @@ def compare_with_hub(
             return
 
 
-def _different(destination: Destination, commit: str, files: Mapping[str, Path], cache: str) -> list[str]:
+def _different(destination: Destination, commit: str, checksums: Mapping[str, str], cache: str) -> list[str]:
     """Files that are missing or whose bytes differ."""
     from huggingface_hub import snapshot_download
 
@@ -71,15 +67,15 @@ def _different(destination: Destination, commit: str, files: Mapping[str, Path],
                 repo_type=destination.repo_type,
                 revision=commit,
                 cache_dir=cache,
-                allow_patterns=[name.replace("[", "[[]") for name in files],
+                allow_patterns=[name.replace("[", "[[]") for name in checksums],
             )
         )
 
     folder = Path(call(f"loading {destination.repo_id} back", download))
     return [
         name
-        for name, path in files.items()
-        if not (folder / name).is_file() or sha256_of(folder / name) != sha256_of(path)
+        for name, checksum in checksums.items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != checksum
     ]
 
 

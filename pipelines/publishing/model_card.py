@@ -62,6 +62,10 @@ def model_card(record: Record, publish: PublishConfig, license: License | None, 
     if publish.weights == "adapter":
         describe = partial(describe_task, adapter_of=base_ids(record.bases, publish)[0])
     description = describe(record, source)
+    if publish.revision not in (None, "main") and source != ".":
+        pinned = f'"{source}", revision="{publish.revision}"'
+        code, more = (text.replace(f'"{source}"', pinned) for text in (description.code, description.more))
+        description = replace(description, code=code, more=more)
     metrics, analysis = dict(record.metrics), record.analysis
     command, needs = evidence.reproduction(record, has_records=publish.records and source != ".")
     name = source.split("/")[-1] if source != "." else description.title

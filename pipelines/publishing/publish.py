@@ -15,34 +15,39 @@ from pipelines.publishing.model_card import model_card, write_card
 from pipelines.publishing.own_text import own_text
 from pipelines.publishing.push import ASIDE, locked, push, rehearsal, require_repo_id, show
 from pipelines.publishing.record import PUBLISHED, Record, read_record
-from pipelines.publishing.rights import Destination, check_destination, check_name, check_tag
+from pipelines.publishing.rights import Destination, check_destination, check_names, check_tag
 from pipelines.publishing.terms import Terms, terms_of
 from pipelines.report import finish_run
 from pipelines.run import is_first_process, say
-from pipelines.run_folder import RunFolder, report_if_finished
+from pipelines.run_folder import RunFolder, find_run_folder, report_if_finished
 
 
-def check_publishing(folder: RunFolder, config: Any) -> None:
-    """Finds out before the first step whether the run can be published, if its config says that it will be.
+def open_run(config: Any, recipe: str) -> RunFolder | None:
+    """The run folder of a config, found and not made, once it is known that the run can be published if it will be.
+
+    Args:
+        config: the resolved config.
+        recipe: path of the recipe.
+
+    Returns:
+        The folder; None if the run is finished: then its result is told, and it is pushed if the config says so.
 
     Raises:
-        ConfigError: the repository's name, its licence or a setting is wrong; the config holds what must not leave.
+        ConfigError: the folder cannot be used; the repository's name, its licence or a setting is wrong; the config
+            holds what must not leave.
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
+    folder = find_run_folder(config, recipe)
+    if report_if_finished(folder, config):
+        _publish(folder, config)
+        return None
     publish = wanted(folder, config)
     choose_license(publish, None, None)  # is it one?
     if publish.repo_id is None and not publish.dry_run:
         _check_effect(publish)
     elif is_first_process():
         check_before_training(publish, config)
-
-
-def publish_if_finished(folder: RunFolder, config: Any) -> bool:
-    """Whether the run is finished already; if so, tells its result, and pushes it if its config says so."""
-    if not report_if_finished(folder, config):
-        return False
-    _publish(folder, config)
-    return True
+    return folder
 
 
 def finish_and_publish(folder: RunFolder, metrics: Mapping[str, float], config: Any) -> None:
@@ -106,9 +111,7 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
     """
     record = read_record(folder.path)
     check_model(record)
-    for key in ("repo_id", "base_model"):
-        if getattr(publish, key) is not None:
-            check_name(getattr(publish, key), f"publish.{key}")
+    check_names(publish)
     if publish.dry_run:
         with rehearsal(folder) as into:
             terms = terms_of(publish, record.bases, record.source, ask=False)

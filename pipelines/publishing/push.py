@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import re
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 ASIDE = ".publish-"  # beginning of the folders of a run folder that a push is made in
 REHEARSAL = "publish"  # folder of a run folder that shows what would be pushed
-# What a push leaves in a repository, and the next one deletes if it has no such file.
-OF_A_PUSH = re.compile(
-    r"(data|onnx|run|checkpoints|1_Pooling)/.*|[^/]+\.safetensors(\.index\.json)?|adapter_config\.json|modules\.json|"
-    r"sentence_bert_config\.json|config_sentence_transformers\.json|plumbline\.json|generation_config\.json|"
-    r"chat_template\.jinja|vectors\.txt|vocabulary\.json|receipt\.json"
-)
 
 
 def push(
@@ -55,6 +48,7 @@ def push(
 
     api, repo_id, repo_type = HfApi(), destination.repo_id, destination.repo_type
     revision, files = publish.revision or "main", staged.files
+    checksums = {name: sha256_of(path) for name, path in files.items()}
     say(f"Pushing {len(files):,} files, {staged.size_bytes / 1e6:,.1f} MB, to {repo_id}")
     with _quiet_hub():
         _make(api, destination, revision)
@@ -65,7 +59,7 @@ def push(
             _commit(api, destination, revision, title, rest, files)
             commit = _commit(api, destination, revision, "Card", {CARD: files[CARD]}, files)
         if publish.load_back:
-            compare_with_hub(destination, commit, files, model, staged.folder.parent)
+            compare_with_hub(destination, commit, checksums, model, staged.folder.parent)
         if publish.git_tag is not None:
             _tag(api, destination, publish.git_tag, commit)
         if publish.collection is not None:
@@ -80,7 +74,7 @@ def push(
         "url": url,
         "private": destination.private,
         "published": datetime.now(UTC).isoformat(timespec="seconds"),
-        "files": {name: sha256_of(path) for name, path in files.items()},
+        "files": checksums,
     }
 
 
@@ -100,31 +94,33 @@ def _make(api: "HfApi", destination: Destination, revision: str) -> None:
 def _commit(
     api: "HfApi", destination: Destination, revision: str, title: str, files: Mapping[str, Path], kept: Collection[str]
 ) -> str:
-    """Commits files, and deletes what an older push left and is not among `kept`.
+    """Commits files; deletes those that an older push left and nobody has changed since, unless they are `kept`.
 
     Returns:
         The commit, or the last one if nothing changes.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete
+    from huggingface_hub.hf_api import RepoFile
+
+    repo_id = destination.repo_id
 
     def commit() -> str:
-        there = api.list_repo_files(destination.repo_id, repo_type=destination.repo_type, revision=revision)
-        stale = [name for name in there if destination.is_ours and OF_A_PUSH.fullmatch(name) and name not in kept]
+        where: dict[str, Any] = {"repo_type": destination.repo_type, "revision": revision}
+        ours = {one.commit_id for one in api.list_repo_commits(repo_id, **where) if one.message.strip() == MARK}
+        there = api.list_repo_tree(repo_id, recursive=True, expand=True, **where) if ours else ()
+        stale = [
+            one.path
+            for one in there
+            if isinstance(one, RepoFile) and one.path not in kept and one.last_commit and one.last_commit.oid in ours
+        ]
         if stale:
             say(f"Deleting {len(stale):,} files of the push before, such as {stale[0]}")
         deleted = [CommitOperationDelete(path_in_repo=name) for name in stale]
         added = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
-        done = api.create_commit(
-            destination.repo_id,
-            [*deleted, *added],
-            commit_message=title,
-            commit_description=MARK,
-            repo_type=destination.repo_type,
-            revision=revision,
-        )
-        return str(done.oid)
+        operations: list[CommitOperationAdd | CommitOperationDelete | CommitOperationCopy] = [*deleted, *added]
+        return str(api.create_commit(repo_id, operations, commit_message=title, commit_description=MARK, **where).oid)
 
-    return call(f"pushing to {destination.repo_id}", commit)
+    return call(f"pushing to {repo_id}", commit)
 
 
 def _tag(api: "HfApi", destination: Destination, tag: str, commit: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,6 @@ class Destination:
     """What it holds on the branch that is pushed to, or that this one is made from; of a new repository nothing."""
     tags: tuple[str, ...] = ()
     """Of its card."""
-    is_ours: bool = True
-    """Whether nobody else put anything there."""
     revision: str | None = None
     """Branch that `files` are of."""
     head: str | None = None
@@ -47,8 +45,14 @@ class Destination:
             return Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def check_name(repo_id: str, key: str = "publish.repo_id") -> None:
-    """Raises ConfigError if it cannot be the name of a repository."""
+def check_names(publish: PublishConfig) -> None:
+    """Raises ConfigError if repo_id or base_model cannot be the name of a repository."""
+    for key in ("repo_id", "base_model"):
+        if getattr(publish, key) is not None:
+            _check_name(getattr(publish, key), f"publish.{key}")
+
+
+def _check_name(repo_id: str, key: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
@@ -81,7 +85,7 @@ def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destinatio
     account = call("checking the access token", api.whoami)
     wanted = str(publish.repo_id)
     repo_id = wanted if "/" in wanted else f"{account['name']}/{wanted}"
-    check_name(repo_id)
+    _check_name(repo_id, "publish.repo_id")
     _check_namespace(repo_id, account)
     _check_token(repo_id, repo_type, account)
     info, revision = call(f"looking for {repo_id}", lambda: _look(api, repo_id, repo_type, publish.revision))
@@ -95,17 +99,15 @@ def check_destination(publish: PublishConfig, repo_type: RepoType) -> Destinatio
             "the settings of the repository, or name another one."
         )
     files, tags = tuple(file.rfilename for file in info.siblings or []), tuple(info.tags or [])
-    found = Destination(repo_id, repo_type, bool(info.private), files, tags, True, revision, info.sha)
+    found = Destination(repo_id, repo_type, bool(info.private), files, tags, revision, info.sha)
     is_empty = set(files) <= EMPTY and not re.sub(r"^---\n.*?\n---", "", found.card().strip(), flags=re.DOTALL).strip()
-    if OURS in tags or is_empty or _was_begun(api, found):
-        return found
-    if not publish.exist_ok:
+    if not (OURS in tags or is_empty or publish.exist_ok or _was_begun(api, found)):
         other = next((name for name in files if name not in EMPTY), "README.md")
         raise ConfigError(
             f"{repo_id} exists and holds {len(files):,} files that Plumbline did not put there, such as {other!r}. "
             "Name another repository, or push into it all the same: --publish.exist_ok true"
         )
-    return replace(found, is_ours=False)
+    return found
 
 
 def _was_begun(api: Any, found: Destination) -> bool:

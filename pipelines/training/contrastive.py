@@ -5,7 +5,7 @@ Shape legend: B sentences of this process, K candidates (the sentences of all pr
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -30,6 +30,7 @@ class Contrastive:
     bf16: bool
     pooling: Pooling
     temperature: float
+    couples_rows: ClassVar[bool] = True  # by the negatives
 
     def count(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Sentences of a batch, int64 scalar."""

@@ -61,6 +61,13 @@ class MaskedLanguageModeling:
     inputs: "EncoderInputs"
     head: "SparseHead | None"
 
+    @classmethod
+    def of(cls, model: Any, isolate_documents: bool) -> "MaskedLanguageModeling":
+        """The objective of an encoder in fp32, which is measured for that: see `check_encoder`."""
+        from pipelines.models.attention_check import check_encoder
+
+        return cls(False, *check_encoder(model, isolate_documents))
+
     def count(self, batch: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
         """Masked positions of a batch, int64 scalar."""
         return (batch["labels"] != IGNORE_INDEX).sum()
