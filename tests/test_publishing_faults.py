@@ -15,6 +15,8 @@ from finetune_runs import flags
 from hub_server import Answer, Fault, HubServer, Request
 from hub_worker import Done, HubWorker
 
+from pipelines.publishing.rights import MARK
+
 REPOSITORY = "ada/tiny"
 TITLES = ["Card", "Model of finetune_classification", "initial commit"]
 WEIGHTS = "model.safetensors"
@@ -300,14 +302,16 @@ def test_lost_answers(place: str, fault: Fault, hub: Hub, push: Pushing) -> None
 
 @pytest.mark.parametrize("fault", [Fault(status=500, apply_first=True), CUT], ids=["500", "cut"])
 def test_a_lost_answer_of_a_commit_that_deletes(fault: Fault, hub: Hub, push: Pushing) -> None:
-    """Weights that are no longer the model's are deleted with the first commit."""
+    """Weights of an older push are deleted with the first commit; files of others stay."""
     push.succeeds()
-    upload(push, "model-00001-of-00002.safetensors")
+    upload(push, "model-00001-of-00002.safetensors", MARK)
+    upload(push, "run/notes.txt")
     spoil(hub, "the first commit", fault)
     done = push()
     assert done.code == 0, done
     assert "model-00001-of-00002.safetensors" not in hub.files(REPOSITORY)
-    assert [title for _, title in hub.commits(REPOSITORY)] == [TITLES[1], "Upload", *TITLES]
+    assert "run/notes.txt" in hub.files(REPOSITORY)
+    assert [title for _, title in hub.commits(REPOSITORY)] == [TITLES[1], "Upload", "Upload", *TITLES]
 
 
 @pytest.mark.parametrize("method", ["DELETE", "POST"])
@@ -328,11 +332,12 @@ def test_a_lost_answer_of_a_branch(hub: Hub, push: Pushing) -> None:
     assert [title for _, title in hub.commits(REPOSITORY)] == TITLES[2:]
 
 
-def upload(push: Pushing, name: str) -> None:
-    """Somebody else puts a file into the repository."""
+def upload(push: Pushing, name: str, description: str = "") -> None:
+    """Somebody else puts a file into the repository, or a push with the MARK as `description` does."""
     code = f"""
 from huggingface_hub import HfApi
-HfApi().upload_file(path_or_fileobj=b"old", path_in_repo="{name}", repo_id="{REPOSITORY}", commit_message="Upload")
+put = dict(path_in_repo="{name}", repo_id="{REPOSITORY}", commit_message="Upload")
+HfApi().upload_file(path_or_fileobj=b"old", commit_description="{description}", **put)
 """
     done = push.worker.execute(code, push.run)
     assert done.code == 0, done.err
