@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from pipelines.checking import PreflightConfig, attempt, checking, refuse
 from pipelines.config_rules import (
     ALTERNATIVES,
     OWNED_FIELDS,
@@ -29,6 +30,7 @@ from pipelines.config_rules import (
 from pipelines.errors import ConfigError, did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
+CHECK = "preflight"  # the section of every recipe that is no part of its run
 UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
 
 
@@ -43,6 +45,8 @@ def parse_config(
         argv: command line without the program name; default sys.argv[1:].
         positional: key that a first argument without a flag is the value of.
 
+    In a check, every such error is noted, and what it is about keeps its default.
+
     Raises:
         ConfigError: unknown, repeated or ill-typed key, unreadable file, or two alternatives at once.
         SystemExit: after --help or --print_config.
@@ -54,14 +58,17 @@ def parse_config(
     parser, sections = _build_parser(config_class, recipe)
     flags, files = _split_config_files(argv)
     print_config = "--print_config" in flags
-    flags = [
-        flag for flag in flags if flag != "--print_config"
-    ]  # jsonargparse has one of its own that needs a config file
-    keys = list(_leaf_keys(config_class))
+    # jsonargparse has a --print_config of its own that needs a config file
+    flags = [flag for flag in flags if flag not in ("--print_config", "--check")]
+    keys = [*_leaf_keys(config_class), *(f"{CHECK}.{name}" for name in _leaf_keys(PreflightConfig))]
     known = set(keys)
 
-    layers = [_read_yaml(path, known, parser, config_dir) for path in files or _existing(config_dir / "default.yaml")]
-    layers.append(_flag_layer(flags, keys, set(_map_keys(config_class))))
+    layers: list[dict[str, Any]] = [
+        attempt(_read_yaml, path, known, parser, config_dir, otherwise={})
+        for path in files or _existing(config_dir / "default.yaml")
+    ]
+    flags, stated = _stated_flags(flags, keys, set(_map_keys(config_class)), parser)
+    layers.append(stated)
     merged: dict[str, Any] = {}
     for layer in layers[:-1]:
         _merge(merged, layer, known)
@@ -69,13 +76,16 @@ def parse_config(
     base = _parse(lambda: parser.parse_object(merged), "the config files")
     namespace = _parse(lambda: parser.parse_args(flags, namespace=base), "the command line")
     for group in ALTERNATIVES:
-        refuse_two(group, dict(_flatten(namespace.as_dict(), known)), "the command line")
+        stated = dict(_flatten(namespace.as_dict(), known))
+        attempt(refuse_two, group, stated, "the command line", otherwise=None)
 
     if print_config:
         print(yaml.safe_dump(_plain(namespace, sections), sort_keys=False, allow_unicode=True), end="")
         raise SystemExit(0)
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
+    if (check := checking()) is not None:
+        check.settings = instances[CHECK]
     check_ranges(config)
     check_needs(config)
     check_training_extra(config)
@@ -118,10 +128,14 @@ def _build_parser(config_class: type, recipe: str) -> tuple[ArgumentParser, list
     parser = ArgumentParser(prog=f"{name}.py", usage=usage, description=description, exit_on_error=False)
     parser.add_argument("--config", action="append", metavar="FILE", help="YAML file; may be repeated, later wins.")
     parser.add_argument("--print_config", action="store_true", help="Print the whole resolved config and exit.")
+    parser.add_argument(
+        "--check", action="store_true", help="Find out all that can be known before the first step, and exit."
+    )
     sections = []
     for section, section_class in get_type_hints(config_class).items():
         parser.add_class_arguments(section_class, section)
         sections.append(section)
+    parser.add_class_arguments(PreflightConfig, CHECK)
     return parser, sections
 
 
@@ -198,9 +212,8 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, str | int | float):
                 raise ConfigError(f"{node.start_mark.name}, line {line}: a key must be a word, found {key!r}.")
             if key in seen:
-                raise ConfigError(
-                    f"{node.start_mark.name}: key {key!r} stands twice, in lines {seen[key]} and {line}. Keep one."
-                )
+                told = f"key {key!r} stands twice, in lines {seen[key]} and {line}. Keep one."
+                refuse(ConfigError(f"{node.start_mark.name}: {told}"))
             seen[key] = line
         return super().construct_mapping(node, deep)
 
@@ -228,14 +241,40 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
             what = f"{path} is a folder; --config needs a file."
         raise ConfigError(f"{what} Committed configs are in {config_dir}.")
     values = read_yaml(path)
-    for key, value in _flatten(values, known):
-        _refuse_unknown(key, known, str(path))
+    source = str(path)
+
+    def accept(key: str, value: Any) -> bool:
+        _refuse_unknown(key, known, source)
         if key not in known:
             raise ConfigError(f"{path}: {key!r} is a section and must hold a map, not {value!r}.")
-    _parse(lambda: parser.parse_object(values), str(path))
+        if checking() is not None:  # each by itself
+            _parse(lambda: parser.parse_object(_nested(key, value)), source)
+        return True
+
+    # only a check goes on after one that is not accepted
+    accepted = [(key, value) for key, value in _flatten(values, known) if attempt(accept, key, value, otherwise=False)]
+    if checking() is None:
+        _parse(lambda: parser.parse_object(values), source)
     for group in ALTERNATIVES:
-        refuse_two(group, dict(_flatten(values, known)), str(path))
+        attempt(refuse_two, group, dict(accepted), source, otherwise=None)
+    values = {}
+    for key, value in accepted:
+        _set(values, key, value)
     return values
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    _set(values, key, value)
+    return values
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key in nested maps."""
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[leaf] = value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -296,11 +335,7 @@ def _flatten(values: Mapping[str, Any], known: set[str], prefix: str = "") -> It
 def _merge(into: dict[str, Any], layer: Mapping[str, Any], known: set[str]) -> None:
     drop_alternatives(into, dict(_flatten(layer, known)))
     for key, value in _flatten(layer, known):
-        *parents, leaf = key.split(".")
-        target = into
-        for parent in parents:
-            target = target.setdefault(parent, {})
-        target[leaf] = value
+        _set(into, key, value)
 
 
 # ---------------------------------------------------------------- flags
@@ -322,23 +357,39 @@ def _split_config_files(argv: list[str]) -> tuple[list[str], list[Path]]:
     return flags, files
 
 
-def _flag_layer(flags: list[str], keys: list[str], maps: set[str]) -> dict[str, Any]:
-    """Keys that the flags state, each refused if unknown; values stay with the parser, which knows the types."""
-    stated, known = {}, set(keys)
-    for position, flag in enumerate(flags):
-        if not flag.startswith("--"):
+def _stated_flags(
+    flags: list[str], keys: list[str], maps: set[str], parser: ArgumentParser
+) -> tuple[list[str], dict[str, Any]]:
+    """The flags, each refused if unknown, and the keys that they state; values stay with the parser."""
+    accepted: list[str] = []
+    stated: dict[str, Any] = {}
+    starts = [place for place, flag in enumerate(flags) if flag.startswith("--")]
+    for start, end in zip([0, *starts], [*starts, len(flags)], strict=True):
+        group = flags[start:end]  # a flag and what follows it
+        if not group or not group[0].startswith("--"):
+            accepted += group
             continue
-        key, separator, value = flag[2:].partition("=")
-        if key == "help":
-            continue
-        key = next((name for name in maps if key.startswith(name + ".")), key)
-        _refuse_unknown(key, known, "The command line")
-        if key not in known:
-            example = next(name for name in keys if name.startswith(f"{key}."))
-            raise ConfigError(f"The command line: {key!r} is a section. Set its keys one by one, such as --{example}.")
-        following = flags[position + 1] if position + 1 < len(flags) else None
-        stated[key] = None if (value if separator else following) == "null" else flag
-    return stated
+        key, separator, value = group[0][2:].partition("=")
+        if key != "help":
+            key = next((name for name in maps if key.startswith(name + ".")), key)
+            if not attempt(_accept_flag, key, keys, group, parser, otherwise=False):
+                continue
+            following = flags[start + 1] if start + 1 < len(flags) else None
+            stated[key] = None if (value if separator else following) == "null" else group[0]
+        accepted += group
+    return accepted, stated
+
+
+def _accept_flag(key: str, keys: list[str], group: list[str], parser: ArgumentParser) -> bool:
+    _refuse_unknown(key, set(keys), "The command line")
+    if key not in keys:
+        example = next(name for name in keys if name.startswith(f"{key}."))
+        raise ConfigError(f"The command line: {key!r} is a section. Set its keys one by one, such as --{example}.")
+    if checking() is not None:  # each by itself
+        _parse(lambda: parser.parse_args(group), "the command line")
+    elif key.startswith(f"{CHECK}."):
+        raise ConfigError(f"The command line: {group[0]} is a setting of --check. Add --check, or leave it out.")
+    return True
 
 
 def _refuse_unknown(key: str, known: set[str], source: str) -> None:

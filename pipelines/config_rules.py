@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.checking import refuse
 from pipelines.errors import ConfigError, did_you_mean
 
 # Stating one of these keys unsets the others where an earlier layer stated them, so that
@@ -219,10 +220,20 @@ def check_ranges(config: Any) -> None:
         if value != value or (low is not None and value < low) or (high is not None and value > high):
             most = "below 1" if high == _BELOW_ONE else f"at most {high:,}" if high is not None else None
             limits = [told for told in (None if low is None else f"at least {low:,}", most) if told is not None]
-            raise ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}.")
+            refuse(ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}."))
+            _set_default(config, key)
+            continue
         below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
         if key in OPEN_RANGES and not below < value < above:
-            raise ConfigError(f"{key} must be above {below:g} and below {above:g}; found {value}.")
+            refuse(ConfigError(f"{key} must be above {below:g} and below {above:g}; found {value}."))
+            _set_default(config, key)
+
+
+def _set_default(config: Any, key: str) -> None:
+    *sections, name = key.split(".")
+    for section in sections:
+        config = getattr(config, section)
+    setattr(config, name, getattr(type(config)(), name))
 
 
 def check_needs(config: Any) -> None:
@@ -230,7 +241,7 @@ def check_needs(config: Any) -> None:
     values = dict(flatten(dataclasses.asdict(config)))
     for key, needed in NEEDS:
         if values.get(key) is not None and not values.get(needed, True):
-            raise ConfigError(f"{key} is {values[key]}, which has no effect without --{needed} true.")
+            refuse(ConfigError(f"{key} is {values[key]}, which has no effect without --{needed} true."))
 
 
 def check_training_extra(config: Any) -> None:

@@ -8,8 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from pipelines.checking import Checked, attempt, begin_check, leave_check
 from pipelines.config import parse_config
 from pipelines.errors import PlumblineError
 
@@ -45,8 +47,39 @@ def run_recipe(
     """Runs a recipe and returns its exit code, with what went wrong told on standard error of the first process.
 
     0 done; 2 a mistake the user can mend, told in one message; 1 a defect, with its traceback; 130 interrupted.
+    With --check the recipe runs up to its first step, and what was found is printed.
     """
-    return run_recipe_with(lambda: main(parse_config(config_class, recipe, argv, positional)))
+
+    def work() -> None:
+        main(parse_config(config_class, recipe, argv, positional))
+
+    if "--check" in (sys.argv[1:] if argv is None else argv):
+        return _check_recipe(work, recipe)
+    return run_recipe_with(work)
+
+
+def _check_recipe(work: Callable[[], None], recipe: str) -> int:
+    check = begin_check()
+
+    def find() -> None:
+        if not attempt(_ends_check, work, otherwise=False):
+            told = "The last error ended the check: what comes after it in a run is not looked at."
+            check.note("warning", "check", told)
+
+    try:
+        code = run_recipe_with(find)
+        if code == 0 and is_first_process():
+            print(check.table(), flush=True)
+            code = run_recipe_with(lambda: check.write_json(recipe))
+        return code or (2 if check.failed else 0)
+    finally:
+        leave_check()
+
+
+def _ends_check(work: Callable[[], None]) -> bool:
+    with suppress(Checked):
+        work()
+    return True
 
 
 def run_recipe_with(work: Callable[[], None]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.checking import end_check
 from pipelines.config import config_to_dict, config_to_yaml, without_flags
 from pipelines.config_rules import flatten
 from pipelines.errors import CheckpointError, ConfigError
@@ -310,11 +311,12 @@ def print_result(folder: RunFolder, metrics: dict[str, float]) -> None:
 
 
 def claim_run_folder(folder: RunFolder, clear: bool) -> None:
-    """Makes and locks the folder; `clear` then deletes what is in it, for a run that cannot go on.
+    """Makes and locks the folder; `clear` then deletes what is in it, for a run that cannot go on. A check ends here.
 
     Raises:
         ConfigError: another process holds it, or it cannot be written.
     """
+    end_check()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.lock()

@@ -5,20 +5,21 @@ import ast
 from conftest import RECIPES, REPOSITORY
 
 GROUND = {"config", "config_rules", "sections", "task_sections", "errors", "run", "run_folder", "environment", "hub"}
-GROUND |= {"pretrained", "suite_sections", "publish_sections"}
+GROUND |= {"checking", "pretrained", "suite_sections", "publish_sections"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
 ALLOWED = {
     "errors": set(),
+    "checking": {"errors"},
     "sections": set(),
     "task_sections": {"sections"},
     "suite_sections": {"sections"},
     "publish_sections": set(),
     "pretrained": {"errors", "hub"},
     "hub": {"errors"},
-    "config": {"config_rules", "errors"},
-    "config_rules": {"errors"},
-    "run": {"config", "errors"},
-    "run_folder": {"config", "config_rules", "errors", "run"},
+    "config": {"checking", "config_rules", "errors"},
+    "config_rules": {"checking", "errors"},
+    "run": {"checking", "config", "errors"},
+    "run_folder": {"checking", "config", "config_rules", "errors", "run"},
     "environment": {"run"},
     "data": GROUND,
     "models": GROUND,

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from pipelines.checking import checking, refuse
 from pipelines.data.card_schema import SPLITS, DrawnSplit, listed
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import RoleColumns
 from pipelines.data.files import SourceFile
 from pipelines.data.loading import check_stated_rows
+from pipelines.data.preflight import rows_findings
+from pipelines.data.sampling import sample
 from pipelines.data.sources import Source, open_source
 from pipelines.data.tables import Table, hub_table, read_table
 from pipelines.errors import CardError, ConfigError, DataError
@@ -136,7 +139,9 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
         DataError: a file, column or row is missing or not what the task needs.
         HubError: the Hub cannot be reached or refused.
     """
-    source = open_source(config, rules.required)
+    source, check = open_source(config, rules.required), checking()
+    if check is not None:
+        source = sample(source, check)
     if with_test and "test" not in source.splits:
         raise ConfigError(f"evaluation.split is test, but {source.name} has no test split. Give --data.files.test.")
     card = None if config.columns else source.card
@@ -172,6 +177,8 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
         receipt[split]["rows_kept"] = len(rows)
         _check_totals(split, receipt[split])
     count_overlap(read, rules, receipt)
+    if check is not None:
+        rows_findings(check, read, rules, receipt, config.invalid_rows == "drop")
     receipt["source"], receipt["files"] = source.record, source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt
@@ -297,13 +304,15 @@ def checked_rows(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> 
             first.setdefault(problem.reason, (index, problem))
             dropped[problem.reason] += 1
     if first and invalid_rows == "error":
-        index, problem = min(first.values(), key=lambda one: one[0])
-        others = dropped.total() - 1
-        more = f" {others:,} other row(s) of {split} cannot be used either." if others else ""
-        raise DataError(
-            f"{rows.where(index)}: {problem.message}{more} Mend the data, or leave such rows out, "
-            "counted by reason, with --data.invalid_rows drop."
-        )
+        for index, problem in sorted(first.values(), key=lambda one: one[0]):  # a run ends with the first
+            others = (dropped.total() if checking() is None else dropped[problem.reason]) - 1
+            more = f" {others:,} other row(s) of {split} cannot be used either." if others else ""
+            refuse(
+                DataError(
+                    f"{rows.where(index)}: {problem.message}{more} Mend the data, or leave such rows out, "
+                    "counted by reason, with --data.invalid_rows drop."
+                )
+            )
     if not any(keep):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         index, problem = min(first.values(), key=lambda one: one[0])

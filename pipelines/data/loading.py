@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipelines.checking import checking
 from pipelines.data.builders import cache_root
 from pipelines.data.card_schema import CardConfig, DrawnSplit
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import TextColumn, check_string
 from pipelines.data.decontamination import EvaluationTexts, find_contaminated_documents, read_evaluation_texts
+from pipelines.data.preflight import corpus_findings
 from pipelines.data.readers import BATCH_ROWS, read_texts
+from pipelines.data.sampling import sample
 from pipelines.data.sources import Source, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
 from pipelines.errors import CardError, ConfigError, DataError, PlumblineError
@@ -60,7 +63,9 @@ def load_corpus(config: CorpusConfig) -> Corpus:
         HubError: the Hub cannot be reached or refused.
     """
     _check_drawing(config)
-    source = open_source(config, ["text"])
+    source, check = open_source(config, ["text"]), checking()
+    if check is not None:
+        source = sample(source, check)
     evaluation = read_evaluation_texts(config.decontaminate or [])
     drawn = drawn_split(source, config)
     readers = _text_readers(source, config)
@@ -161,6 +166,9 @@ def corpus_config(run_folder: Path) -> CorpusConfig | None:
 
 def check_stated_rows(card: DataCard | None, chosen: CardConfig | None, split: str, found: int) -> None:
     """Raises CardError if the card states another number of rows for a split of a config than were read."""
+    check = checking()
+    if check is not None and check.is_sample:
+        return
     if card is not None and chosen is not None and chosen.rows.get(split, found) != found:
         raise CardError(
             f"The card {card.path} states {chosen.rows[split]:,} rows for {split} of {chosen.name} (dataset_info), its "
@@ -331,6 +339,8 @@ def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: d
         _check_totals(split, receipt[split])
     train, held_out = (text_hashes(tables[split], seed) for split in ("train", "validation"))
     receipt["train_texts_in_validation"] = len(np.intersect1d(train, held_out))
+    if (check := checking()) is not None:
+        corpus_findings(check, receipt, {"train": train, "validation": held_out}, tables)
     receipt["source"], receipt["files"] = source.record, source.shown
     if source.builder_receipt is not None:
         receipt["builder"] = source.builder_receipt

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.checking import checking
 from pipelines.data.builders import cache_root
 from pipelines.data.framing import document_frame
 from pipelines.data.loading import load_corpus, text_batches
 from pipelines.data.new_tokens import add_new_tokens
 from pipelines.data.packing import PackedDocuments
+from pipelines.data.preflight import token_findings
 from pipelines.data.receipt import split_receipt
 from pipelines.data.tokenizer_training import train_tokenizer
 from pipelines.errors import ConfigError, DataError
@@ -191,6 +193,9 @@ def tokenize_corpus(
                 f"less than one block of {block_size:,}. Set a smaller --data.block_size, or give more text."
             )
         receipt[split] = split_receipt(corpus.receipt[split], counts, packed[split])
+        if (check := checking()) is not None:
+            lengths_D = np.diff(packed[split].document_starts_D, append=len(packed[split].tokens_N))
+            token_findings(check, split, receipt[split], lengths_D)
     hashes = {"corpus": corpus.fingerprint, "tokenizer": tokenizer_hash(tokenizer)}
     return TokenizedCorpus(tokenizer, packed["train"], packed["validation"], receipt, hashes, new_tokens)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checking import end_check
 from pipelines.errors import ConfigError, DataError
 from pipelines.finetuning.predicting import check_output, write_rows
 from pipelines.pretrained import saved_checkpoint
@@ -35,6 +36,7 @@ class Writer:
 
     def write(self, conversations: Sequence[Sequence[Message]], streamer: Any = None) -> list[str]:
         """What the model writes for each conversation; without a chat template, what it makes of its last turn."""
+        end_check()
         config, own = self.config, self.model.config
         rows = [
             prompt_ids(self.tokenizer, messages)
@@ -164,6 +166,7 @@ def converse(writer: Writer) -> None:
 
     streams = not writer.model.config.is_encoder_decoder and writer.config.num_beams == 1
     conversation: list[Message] = []
+    end_check()
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "")

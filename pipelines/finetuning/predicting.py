@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checking import end_check
 from pipelines.data.columns import RoleColumns, check_mapping
 from pipelines.data.files import as_source, find_files, one_format
 from pipelines.data.labelled import FILE, NUMBER, Rows, read_files
@@ -93,6 +94,7 @@ def check_output(output: str | None, key: str) -> None:
 
 def write_rows(rows: Iterable[dict[str, Any]], output: str | None) -> None:
     """Rows as json lines, to a file (whole or not at all) or standard output."""
+    end_check()
     lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)  # dates of Parquet as text
     if output is None:
         sys.stdout.writelines(lines)

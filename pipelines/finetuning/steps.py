@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pipelines.checking import attempt, checking
 from pipelines.data.examples import Examples, TokenBudget
 from pipelines.data.labelled import LabelledData, Rows, load_labelled
+from pipelines.data.preflight import example_findings
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.errors import DataError
@@ -77,7 +79,9 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
         task.use_tokenizer(tokenizer_of(task, config, data.train), config.model)
     evaluation, seed = config.evaluation, config.training.seed
     if evaluation.folds is not None:
-        split_folds(task, data.train, evaluation.folds, seed)  # refused before anything is trained
+        attempt(
+            split_folds, task, data.train, evaluation.folds, seed, otherwise=None
+        )  # refused before anything is trained
     scored = spread_rows(data.splits[evaluation.split], evaluation.max_rows)
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data, prove_first=True)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
@@ -165,6 +169,9 @@ def fit(
         return encoded
 
     examples = {"train": encode(train, training=True), "validation": encode(validation, training=False)}
+    if (check := checking()) is not None:
+        for split, encoded in examples.items():
+            example_findings(check, split, encoded, task.tokenizer.unk_token_id)
     loss_share = float(examples["train"].targets_E.sum()) / examples["train"].tokens  # where a vocabulary is computed
     share = loss_share if task.sparse is not None else 1.0
     plan = steps.make_plan(training, examples["train"], examples["validation"], model, state, share)

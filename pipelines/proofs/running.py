@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.checking import attempt, checking, end_check
 from pipelines.errors import ProofError
 from pipelines.proofs import proofs
 from pipelines.proofs.subject import Subject, first_rows
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
+from pipelines.training.preflight import cost_findings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -55,15 +57,30 @@ def prove(
     Raises:
         ProofError: one does not hold; names the figure and what it means.
     """
+    isolates = getattr(config.data, "isolate_documents", False)
+    blocks = first_rows(text.train, config.training.seed, rows)
+    subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, isolates)
+    if (check := checking()) is not None:
+        if config.proof.enabled:
+            attempt(_judge, *_make(subject, state), folder, otherwise=None)
+        cost_findings(check, config, subject, text.train, rows)
+        end_check()
     if not config.proof.enabled:
         if state.is_main_process:
             folder.write_json(FILE, {"enabled": False, "proofs": []})
         return
     if (folder.path / FILE).is_file() and folder.read_json(FILE, "enabled")["enabled"]:
         return
-    isolates = getattr(config.data, "isolate_documents", False)
-    blocks = first_rows(text.train, config.training.seed, rows)
-    subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, isolates)
+    made, seconds = _make(subject, state)
+    if state.is_main_process:
+        copy = {"parameters": sum(one.numel() for one in subject.small.parameters())}
+        content = [asdict(one) | {"holds": one.holds} for one in made]
+        folder.write_json(FILE, {"enabled": True, "seconds": seconds, "copy": copy, "proofs": content})
+    _judge(made, seconds, folder)
+
+
+def _make(subject: Subject, state: "PartialState") -> tuple[list[proofs.Proof], float]:
+    """All proofs, and the seconds that they took."""
     started = time.perf_counter()
     with _unnoticed():
         made = [proofs.split(subject, state.num_processes)]
@@ -73,10 +90,11 @@ def prove(
             made += [proofs.saving(subject), proofs.repetition(subject), proofs.evaluation(subject)]
     seconds = time.perf_counter() - started
     state.wait_for_everyone()
-    if state.is_main_process:
-        copy = {"parameters": sum(one.numel() for one in subject.small.parameters())}
-        content = [asdict(one) | {"holds": one.holds} for one in made]
-        folder.write_json(FILE, {"enabled": True, "seconds": seconds, "copy": copy, "proofs": content})
+    return made, seconds
+
+
+def _judge(made: list[proofs.Proof], seconds: float, folder: RunFolder) -> None:
+    """Raises ProofError for the first proof that does not hold, else tells the figures."""
     failed = [one for one in made if not one.holds]
     if failed:
         figure = failed[0].figure
@@ -86,7 +104,10 @@ def prove(
             "To train all the same: --proof.enabled false"
         )
     shown = [f"{one.name} {one.figure:.0e}" if one.limit else one.name for one in made if one.figure is not None]
-    say(f"{len(shown)} proofs hold ({seconds:.1f} s): {', '.join(shown)}")
+    told = f"{len(shown)} proofs hold ({seconds:.1f} s): {', '.join(shown)}"
+    say(told)
+    if (check := checking()) is not None:
+        check.note("ok", "proofs", told)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.checking import attempt, checking
 from pipelines.config import config_to_yaml
 from pipelines.data.sources import stated_source
 from pipelines.environment import recorded_command
@@ -34,16 +35,16 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
         ConfigError: the repository's name, its licence or a setting is wrong; the config holds what must not leave.
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
-    check_names(publish)
+    attempt(check_names, publish, otherwise=None)
     source = stated_source(config.data)
     model = getattr(config, "model", None)
     bases = [] if model is None else bases_of(dataclasses.asdict(model))
     if publish.weights == "adapter":
-        _check_adapter(publish, config, bases)
+        attempt(_check_adapter, publish, config, bases, otherwise=None)
     if publish.export:
-        _check_export(model)
+        attempt(_check_export, model, otherwise=None)
     if publish.records:
-        _check_config(config, publish.hide)
+        attempt(_check_config, config, publish.hide, otherwise=None)
     if publish.dry_run:
         terms_of(publish, bases, source, ask=False).license(publish)
         return
@@ -52,7 +53,10 @@ def check_before_training(publish: PublishConfig, config: Any) -> None:
     license = terms_of(publish, bases, source, ask=True).license(publish)
     check_card(f"---\n{_metadata(publish, bases, source, license)}\n---\n", "model")
     stated = "without a licence (--publish.license)" if license is None else f"under {license.shown}"
-    say(f"Will be published as {destination.repo_id}, {'private' if destination.private else 'public'}, {stated}")
+    told = f"Will be published as {destination.repo_id}, {'private' if destination.private else 'public'}, {stated}"
+    say(told)
+    if (check := checking()) is not None:
+        check.note("ok", "publish", told)
 
 
 def check_card(text: str, repo_type: RepoType) -> None:

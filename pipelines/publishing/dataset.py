@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.checking import end_check
 from pipelines.data.loading import corpus_of_run
 from pipelines.data.remote import quiet_datasets
 from pipelines.errors import CheckpointError, ConfigError
@@ -69,6 +70,7 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
     if publish.dry_run:
         with rehearsal(folder) as into:
             staged = _stage(record, publish, license, publish.repo_id or "user/name", "", into)
+        end_check()
         show(staged, "dataset", publish)
         return
     require_repo_id(publish)
@@ -83,6 +85,7 @@ def push_dataset(folder: RunFolder, publish: PublishRunConfig) -> None:
     with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
         staged = _stage(record, publish, license, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[contents.CARD].read_text(encoding="utf-8"), "dataset")
+        end_check()
         published = push(destination, staged, f"{publish.content.capitalize()} of {record.recipe}", publish, None)
         folder.write_json(f"published_{publish.content}.json", published)
 

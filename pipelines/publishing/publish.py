@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.checking import attempt, checking, end_check
 from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.checks import check_before_training, check_card
@@ -37,16 +38,16 @@ def open_run(config: Any, recipe: str) -> RunFolder | None:
             holds what must not leave.
         HubError: no access token, one without write rights, or the Hub cannot be reached.
     """
-    folder = find_run_folder(config, recipe)
-    if report_if_finished(folder, config):
+    folder = attempt(find_run_folder, config, recipe, otherwise=RunFolder(Path("runs"), Path(recipe).stem))
+    if checking() is None and report_if_finished(folder, config):
         _publish(folder, config)
         return None
-    publish = wanted(folder, config)
-    choose_license(publish, None, None)  # is it one?
+    publish = attempt(wanted, folder, config, otherwise=config.publish)
+    attempt(choose_license, publish, None, None, otherwise=None)  # is it one?
     if publish.repo_id is None and not publish.dry_run:
-        _check_effect(publish)
+        attempt(_check_effect, publish, otherwise=None)
     elif is_first_process():
-        check_before_training(publish, config)
+        attempt(check_before_training, publish, config, otherwise=None)
     return folder
 
 
@@ -116,6 +117,7 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
         with rehearsal(folder) as into:
             terms = terms_of(publish, record.bases, record.source, ask=False)
             staged = _stage(record, publish, terms, publish.repo_id or "user/name", record.own_text, into)
+        end_check()
         show(staged, "model", publish)
         return
     require_repo_id(publish)
@@ -127,6 +129,7 @@ def push_model(folder: RunFolder, publish: PublishConfig) -> None:
     with locked(folder), tempfile.TemporaryDirectory(prefix=ASIDE, dir=folder.path) as aside:
         staged = _stage(record, publish, terms, destination.repo_id, own, Path(aside) / "repository")
         check_card(staged.files[CARD].read_text(encoding="utf-8"), "model")
+        end_check()
         model = record.model if "model" in record.config else None
         published = push(destination, staged, f"Model of {record.recipe}", publish, model)
         own_texts = record.pushed.get("own_texts", {}) | {destination.repo_id: own}

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipelines.checking import attempt, checking, end_check
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.report import finish_run
@@ -56,11 +58,12 @@ def evaluate_suite(config: Any, recipe: str) -> None:
     """
     suite = load_suite(config.evaluation.suite)
     _check(config, suite)
-    folder = find_run_folder(config, recipe)
-    if report_if_finished(folder, config):
+    folder = attempt(find_run_folder, config, recipe, otherwise=RunFolder(Path("runs")))
+    if checking() is None and report_if_finished(folder, config):
         return
     check_corpus(config)
     run = _start(config, suite, folder)
+    end_check()
     if run.state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
         facts = {entry.name: _facts(suite, entry) for entry in run.entries}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
+from pipelines.checking import refuse
 from pipelines.data.examples import Batch, Examples
 from pipelines.data.framing import document_frame, frame_of, frame_texts
 from pipelines.data.labelled import Problem, Row, Rows
@@ -334,14 +335,15 @@ def choose_limit(task: Task, max_length: int | None, overlength: str | None, pos
         ConfigError: more than the model's positions, or a policy that the task does not have.
     """
     if overlength is not None and overlength not in task.policies:
-        raise ConfigError(
+        told = (
             f"data.overlength is {overlength!r}, which {task.name} does not have. Choose: {', '.join(task.policies)}."
         )
+        refuse(ConfigError(told))
+        overlength = None
     if max_length is not None and positions is not None and max_length > positions:
-        raise ConfigError(
-            f"data.max_length is {max_length}, but the model has {positions} positions. Set --data.max_length "
-            f"{positions} or less."
-        )
+        told = f"data.max_length is {max_length}, but the model has {positions} positions."
+        refuse(ConfigError(f"{told} Set --data.max_length {positions} or less."))
+        max_length = positions
     return Limit(max_length or min(positions or 512, 512), overlength or task.policies[0])
 
 

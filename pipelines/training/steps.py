@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pipelines.checking import attempt, checking
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.models.cost import count_parameters, training_flops_per_token
@@ -22,6 +23,7 @@ from pipelines.training.plan import (
     time_estimate_seconds,
     warmup,
 )
+from pipelines.training.preflight import schedule_findings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -51,7 +53,7 @@ def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialSta
     Raises:
         ConfigError: the launcher asks for an engine that shards the model; energy cannot be measured.
     """
-    check_energy(run)
+    attempt(check_energy, run, otherwise=None)
     import torch
     import transformers
     from accelerate import PartialState
@@ -77,7 +79,7 @@ def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialSta
 def start_run(
     folder: RunFolder, config: Any, plan: Plan, receipt: dict[str, Any], hashes: dict[str, str], state: "PartialState"
 ) -> Path | None:
-    """Makes or takes over the run folder, writes plan, receipt and environment, and tells the plan.
+    """Makes or takes over the run folder, writes plan, receipt and environment, and tells the plan. A check only tells.
 
     Args:
         folder: as found.
@@ -94,7 +96,11 @@ def start_run(
         ConfigError: the folder cannot be used, or data, step size or length differ from those the run was started with.
         CheckpointError: all checkpoints are damaged.
     """
-    if state.is_main_process:
+    check = checking()
+    if check is not None:
+        check.plan = plan
+        schedule_findings(check, config.training, plan, folder.path, "bytes_per_token" in receipt["train"]["tokens"])
+    elif state.is_main_process:
         take_run_folder(folder, config, plan.as_dict(), hashes)
         _drop_filled_up_step(folder, plan)
         _, damaged = checkpoints.newest_complete(folder.checkpoints)
@@ -114,6 +120,8 @@ def start_run(
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
         f"about {plan.time_estimate_seconds:,.0f} s; run folder {folder.path}"
     )
+    if check is not None:
+        return None
     newest = next(iter(checkpoints.list_checkpoints(folder.checkpoints)), None)
     if newest is not None:
         say(f"Going on from {newest}")
@@ -158,7 +166,9 @@ def make_plan(
     if training.bf16 and device.type == "mps":
         raise ConfigError("training.bf16 is true, but mps autocast was never measured here. Leave it out.")
     bf16 = native if training.bf16 is None else training.bf16
-    steps, rows, rows_per_step = steps_and_rows(training, len(train), state.num_processes)
+    check = checking()
+    share = 1.0 if check is None else check.share  # a check may have read but the beginning
+    steps, rows, rows_per_step = steps_and_rows(training, round(len(train) / share), state.num_processes)
     parameters = count_parameters(model)
     batch_size = training.per_device_train_batch_size
     shape = train.row_shape(train.order(training.seed, rows_per_step), rows, batch_size)
@@ -166,9 +176,9 @@ def make_plan(
     rate = hardware.matmul_flops_per_second(device, bf16)
     tokens_per_step = round(rows_per_step * views * (shape.inputs + shape.decoder_inputs))
     return Plan(
-        train_documents=train.documents,
-        train_tokens=train.tokens,
-        train_blocks=len(train),
+        train_documents=round(train.documents / share),
+        train_tokens=round(train.tokens / share),
+        train_blocks=round(len(train) / share),
         validation_documents=validation.documents,
         validation_tokens=validation.tokens,
         validation_blocks=len(validation),
@@ -181,7 +191,7 @@ def make_plan(
         tokens_per_step=tokens_per_step,
         steps=steps,
         rows=rows,
-        epochs=rows / len(train),
+        epochs=rows / len(train) * share,
         warmup_steps=warmup(training.warmup_steps, steps),
         logging_steps=interval("logging_steps", training.logging_steps, steps),
         eval_steps=None if training.eval_strategy == "no" else interval("eval_steps", training.eval_steps, steps),

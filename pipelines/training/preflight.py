@@ -1,0 +1,90 @@
+"""What a check says of the steps of a run: batch, schedule, checkpoints and their disk."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.checking import Check, free_disk_bytes
+
+if TYPE_CHECKING:
+    from pipelines.sections import TrainingConfig
+    from pipelines.training.plan import Plan
+
+MOST_EPOCHS = 4  # of pretraining: more repetitions are worth little (Muennighoff et al. 2023, section 5)
+MOST_ADAM_RATE = 0.1  # of AdamW, whose steps are as long as its rate: above, nobody trains
+
+
+def schedule_findings(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path, pretrains: bool) -> None:
+    """Looks at the steps of a run.
+
+    Args:
+        check: takes the findings.
+        training: the training section.
+        plan: the whole run.
+        folder: of the run.
+        pretrains: rows are blocks of text, not labelled examples.
+    """
+    steps, evaluations = plan.steps, 1 if plan.eval_steps is None else max(1, -(-plan.steps // plan.eval_steps))
+    check.figures["plan"] = plan.as_dict()
+    check.note(
+        "ok",
+        "schedule",
+        f"{steps:,} steps of {plan.rows_per_step:,} rows = {plan.per_device_train_batch_size} x "
+        f"{plan.gradient_accumulation_steps} accumulated x {plan.processes} processes ({plan.tokens_per_step:,} tokens "
+        f"each); {plan.epochs:.2f} epochs; {plan.warmup_steps:,} warm-up steps; {evaluations:,} evaluations; "
+        f"{-(-steps // plan.save_steps):,} checkpoints.",
+    )
+    for name, length in (("logging_steps", plan.logging_steps), ("eval_steps", plan.eval_steps)):
+        if length is not None and length > steps:
+            told = f"training.{name} is {length:,}, and the run has {steps:,} steps: there is nothing before its end."
+            check.note("warning", "schedule", told)
+    if plan.save_steps > steps:
+        told = (
+            f"training.save_steps is {plan.save_steps:,}, and the run has {steps:,} steps: an interrupted run is lost."
+        )
+        check.note("warning", "schedule", told)
+    if plan.warmup_steps >= steps:
+        told = f"training.warmup_steps is {plan.warmup_steps:,} of {steps:,} steps: the rate stays below its peak."
+        check.note("error", "schedule", told)
+    if plan.rows_per_step > plan.train_blocks:
+        told = (
+            f"A step has {plan.rows_per_step:,} rows, the training split {plan.train_blocks:,}: each step repeats rows."
+        )
+        check.note("warning", "batch", f"{told} Lower the batch or gradient_accumulation_steps.")
+    if pretrains and plan.epochs > MOST_EPOCHS:
+        told = f"{plan.epochs:.1f} passes over the same text: above {MOST_EPOCHS} they teach little. Give more text."
+        check.note("warning", "schedule", told)
+    patience = getattr(training, "early_stopping_patience", None)
+    if patience is not None and evaluations <= patience:
+        told = (
+            f"training.early_stopping_patience is {patience}, with {evaluations:,} evaluations: it never stops a run."
+        )
+        check.note("warning", "schedule", told)
+    if training.learning_rate == 0:
+        check.note("error", "schedule", "training.learning_rate is 0: nothing is learnt.")
+    elif training.learning_rate > MOST_ADAM_RATE and training.optim.startswith("adam"):
+        told = f"training.learning_rate is {training.learning_rate:g}; with {training.optim}, 1e-5 to 1e-2 are usual."
+        check.note("warning", "schedule", told)
+    _disk(check, training, plan, folder)
+
+
+def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) -> None:
+    """The room that checkpoints, one more while it is written, and the model take."""
+    weights = 4 * plan.parameters["total"]
+    checkpoint = weights + 8 * plan.parameters["trainable"]  # AdamW's two moments; other optimizers keep less
+    written = -(-plan.steps // plan.save_steps)
+    kept = min(written, training.save_total_limit or written) + 1
+    best = weights if getattr(training, "load_best_model_at_end", False) else 0
+    needed, free = kept * checkpoint + best + weights, free_disk_bytes(folder)
+    check.figures["disk_bytes"] = {"needed": needed, "free": free, "checkpoint": checkpoint}
+    told = (
+        f"{kept:,} checkpoints at once of {checkpoint / 1e6:,.1f} MB and the model: {needed / 1e9:,.2f} GB of "
+        f"{free / 1e9:,.1f} GB free."
+    )
+    if needed > free:
+        check.note("error", "disk", f"{told} Lower training.save_total_limit, or name another --run.dir.")
+    else:
+        check.note("ok", "disk", told)
+
+
+def cost_findings(check: Check, config: Any, subject: Any, train: Any, rows: Any) -> None:
+    """Placeholder until measured."""
