@@ -119,7 +119,12 @@ class Check:
             for one in (one for one in self.findings if one.level == level):
                 start = f"{level:<7}  {one.topic:<{topics}}  "
                 lines += textwrap.wrap(
-                    one.told, width, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False
+                    one.told,
+                    width,
+                    initial_indent=start,
+                    subsequent_indent=" " * len(start),
+                    break_on_hyphens=False,
+                    break_long_words=False,
                 )
         return "\n".join(lines)
 
@@ -136,7 +141,10 @@ class Check:
         }
         path = Path(self.settings.json).expanduser()
         try:
-            path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            path.write_text(
+                json.dumps(content, indent=2, ensure_ascii=False, default=lambda number: number.item()) + "\n",
+                encoding="utf-8",
+            )
         except OSError as error:
             raise ConfigError(f"preflight.json cannot be written to {path}: {error.strerror}. Name another.") from None
 

@@ -17,7 +17,6 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from pipelines.checking import PreflightConfig, attempt, checking, refuse
 from pipelines.config_rules import (
-    ALTERNATIVES,
     OWNED_FIELDS,
     capitalized,
     check_needs,
@@ -75,9 +74,7 @@ def parse_config(
     drop_alternatives(merged, layers[-1])
     base = _parse(lambda: parser.parse_object(merged), "the config files")
     namespace = _parse(lambda: parser.parse_args(flags, namespace=base), "the command line")
-    for group in ALTERNATIVES:
-        stated = dict(_flatten(namespace.as_dict(), known))
-        attempt(refuse_two, group, stated, "the command line", otherwise=None)
+    refuse_two(dict(_flatten(namespace.as_dict(), known)), "the command line")
 
     if print_config:
         print(yaml.safe_dump(_plain(namespace, sections), sort_keys=False, allow_unicode=True), end="")
@@ -255,10 +252,10 @@ def _read_yaml(path: Path, known: set[str], parser: ArgumentParser, config_dir: 
     accepted = [(key, value) for key, value in _flatten(values, known) if attempt(accept, key, value, otherwise=False)]
     if checking() is None:
         _parse(lambda: parser.parse_object(values), source)
-    for group in ALTERNATIVES:
-        attempt(refuse_two, group, dict(accepted), source, otherwise=None)
+    stated = dict(accepted)
+    refuse_two(stated, source)
     values = {}
-    for key, value in accepted:
+    for key, value in stated.items():
         _set(values, key, value)
     return values
 

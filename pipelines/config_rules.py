@@ -49,14 +49,21 @@ def _states(values: Mapping[str, Any], member: str) -> bool:
     return any(value is not None and (key == member or key.startswith(member + ".")) for key, value in values.items())
 
 
-def refuse_two(group: tuple[str, ...], values: Mapping[str, Any], source: str) -> None:
-    """Raises ConfigError if `values` (dotted keys) states two members of a group of alternatives."""
-    chosen = [member for member in group if _states(values, member)]
-    if len(chosen) > 1:
-        raise ConfigError(
-            f"{capitalized(source)} states {' and '.join(chosen)}: they exclude each other. "
-            "Keep one, set the others to null."
-        )
+def refuse_two(values: dict[str, Any], source: str) -> None:
+    """Raises ConfigError if `values` (dotted keys) states two members of a group of alternatives.
+
+    In a check, the first that is stated stays.
+    """
+    for group in ALTERNATIVES:
+        chosen = [member for member in group if _states(values, member)]
+        if len(chosen) > 1:
+            told = f"{capitalized(source)} states {' and '.join(chosen)}: they exclude each other."
+            refuse(ConfigError(f"{told} Keep one, set the others to null."))
+            stating = [key for key in values if any(_states({key: values[key]}, member) for member in chosen)]
+            first = next(member for member in chosen if _states({stating[0]: values[stating[0]]}, member))
+            for key in stating:
+                if not _states({key: values[key]}, first):
+                    del values[key]
 
 
 _EVALUATION = "evaluation is Plumbline's own and keeps no logits"
@@ -248,14 +255,18 @@ def check_training_extra(config: Any) -> None:
     """Raises ConfigError for a key of training.extra that is no field, has its own key, or would have no effect."""
     extra = config.training.extra if hasattr(config, "training") else {}
     curated = {field.name for field in dataclasses.fields(config.training)} if extra else set()
-    for name in extra:
+    for name in list(extra):
+        told = None
         if name in curated:
-            raise ConfigError(f"training.extra.{name} has a key of its own: --training.{name}")
-        if name in OWNED_FIELDS:
-            raise ConfigError(f"training.extra.{name} cannot be set: {OWNED_FIELDS[name]}.")
-        if name not in training_argument_names():
+            told = f"training.extra.{name} has a key of its own: --training.{name}"
+        elif name in OWNED_FIELDS:
+            told = f"training.extra.{name} cannot be set: {OWNED_FIELDS[name]}."
+        elif name not in training_argument_names():
             hint = did_you_mean(name, training_argument_names())
-            raise ConfigError(f"training.extra.{name} is no field of transformers.TrainingArguments.{hint}")
+            told = f"training.extra.{name} is no field of transformers.TrainingArguments.{hint}"
+        if told is not None:
+            refuse(ConfigError(told))
+            del extra[name]
 
 
 def training_argument_names() -> set[str]:

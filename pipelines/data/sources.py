@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checking import refuse
 from pipelines.data.builders import build
 from pipelines.data.card_schema import BUILDER_SCHEME, SPLITS, CardConfig
 from pipelines.data.cards import DataCard, load_card
@@ -110,9 +111,9 @@ def check_source(config: SourceConfig) -> None:
         found = " and ".join(f"data.{key}" for key in given) or "none"
         raise ConfigError(f"Expected one source of data, data.card, data.name or data.files.train; found {found}.")
     if config.revision and not config.name:
-        raise ConfigError("data.revision is that of a Hub dataset and needs data.name. Remove it.")
+        refuse(ConfigError("data.revision is that of a Hub dataset and needs data.name. Remove it."))
     if config.config_name and files.train:
-        raise ConfigError("data.config_name is that of a card or Hub dataset; files have none. Remove it.")
+        refuse(ConfigError("data.config_name is that of a card or Hub dataset; files have none. Remove it."))
     check_mapping(config.columns)
 
 

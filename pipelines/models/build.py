@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.checking import refuse
 from pipelines.errors import ConfigError, did_you_mean
 from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
@@ -301,9 +302,10 @@ def _config_from_scratch(
         if hasattr(defaults, "forced_eos_token_id"):
             filled["forced_eos_token_id"] = tokenizer.eos_token_id
     unknown = [name for name in values if not hasattr(defaults, name) and name not in _NOT_ATTRIBUTES]
-    if unknown and isinstance(config.config, Mapping):  # published config.json files carry keys that are no settings
-        hint = did_you_mean(unknown[0], set(vars(defaults)) | set(defaults.attribute_map))
-        raise ConfigError(f"model.config.{unknown[0]} is no setting of a {model_type} config.{hint}")
+    if isinstance(config.config, Mapping):  # published config.json files carry keys that are no settings
+        for name in unknown:
+            hint = did_you_mean(name, set(vars(defaults)) | set(defaults.attribute_map))
+            refuse(ConfigError(f"model.config.{name} is no setting of a {model_type} config.{hint}"))
     try:
         model_config = AutoConfig.for_model(model_type, **{**filled, **values, **settings})
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
@@ -372,7 +374,5 @@ def check_positions(model: "PreTrainedModel", block_size: int, size_key: str = "
     """Raises ConfigError if a model has fewer positions than block_size."""
     room = positions_of(model)
     if room is not None and room < block_size:
-        raise ConfigError(
-            f"{size_key} is {block_size}, but the model has {room} positions. "
-            f"Set --{size_key} {room} or less, or a model with more positions."
-        )
+        told = f"{size_key} is {block_size}, but the model has {room} positions."
+        refuse(ConfigError(f"{told} Set --{size_key} {room} or less, or a model with more positions."))

@@ -342,7 +342,7 @@ def choose_limit(task: Task, max_length: int | None, overlength: str | None, pos
         overlength = None
     if max_length is not None and positions is not None and max_length > positions:
         told = f"data.max_length is {max_length}, but the model has {positions} positions."
-        refuse(ConfigError(f"{told} Set --data.max_length {positions} or less."))
+        refuse(ConfigError(f"{told} Set --data.max_length {positions} or less, or a model with more positions."))
         max_length = positions
     return Limit(max_length or min(positions or 512, 512), overlength or task.policies[0])
 

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checking import refuse
 from pipelines.errors import ConfigError
 from pipelines.training.plan import Plan, scheduler_kwargs
 
@@ -70,6 +71,6 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             tracker()  # says whether its package is installed
     except (ValueError, RuntimeError, AssertionError, ImportError) as error:
-        raise ConfigError(f"training.report_to is {training.report_to!r}: {' '.join(str(error).split())}") from None
+        refuse(ConfigError(f"training.report_to is {training.report_to!r}: {' '.join(str(error).split())}"))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: several would become torch.nn.DataParallel
     return arguments

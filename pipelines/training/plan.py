@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checking import refuse
 from pipelines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def steps_and_rows(training: "TrainingConfig", blocks: int, processes: int) -> t
         ConfigError: num_train_epochs is asked for and not above 0.
     """
     if training.max_steps is None and training.num_train_epochs <= 0:
-        raise ConfigError(f"training.num_train_epochs must be above 0, found {training.num_train_epochs}.")
+        refuse(ConfigError(f"training.num_train_epochs must be above 0, found {training.num_train_epochs}."))
+        training = replace(training, num_train_epochs=1.0)
     per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * processes
     if training.max_steps is not None:
         return training.max_steps, training.max_steps * per_step, per_step
@@ -82,16 +84,16 @@ def interval(name: str, value: float, steps: int) -> int:
         ConfigError: not positive, or above 1 and no whole number.
     """
     if value <= 0 or (value > 1 and value != int(value)):
-        raise ConfigError(
-            f"training.{name} must be a whole number of steps, or a share between 0 and 1; found {value:g}."
-        )
+        told = f"training.{name} must be a whole number of steps, or a share between 0 and 1; found {value:g}."
+        refuse(ConfigError(told))
+        return steps
     return max(1, math.ceil(steps * value)) if value < 1 else int(value)
 
 
 def warmup(value: float, steps: int) -> int:
     """Warm-up steps; below 1 a share of all steps, as in TrainingArguments."""
     if value > 1 and value != int(value):
-        raise ConfigError(f"training.warmup_steps must be a whole number, or a share below 1; found {value:g}.")
+        refuse(ConfigError(f"training.warmup_steps must be a whole number, or a share below 1; found {value:g}."))
     return math.ceil(steps * value) if value < 1 else int(value)
 
 
@@ -123,9 +125,8 @@ def scheduler_kwargs(training: "TrainingConfig", steps: int) -> dict[str, Any]:
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
         get_scheduler(training.lr_scheduler_type, optimizer, warmup_steps, steps, scheduler_specific_kwargs=kwargs)
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"training.lr_scheduler_kwargs does not fit the schedule {training.lr_scheduler_type}: {error}."
-        ) from None
+        told = f"training.lr_scheduler_kwargs does not fit the schedule {training.lr_scheduler_type}: {error}."
+        refuse(ConfigError(told))
     return kwargs
 
 
