@@ -67,7 +67,7 @@ class Check:
         figures: name -> value, for the JSON file.
         share: of the training data that was read; below 1 for a sample.
         is_sample: some split was not read whole.
-        plan: of the run (`training.plan.Plan`), once it is known.
+        plan, arguments: of the run (`training.plan.Plan`, `transformers.TrainingArguments`), once they are known.
     """
 
     settings: PreflightConfig = field(default_factory=PreflightConfig)
@@ -76,6 +76,7 @@ class Check:
     share: float = 1.0
     is_sample: bool = False
     plan: Any = None
+    arguments: Any = None
     _scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def scratch(self) -> Path:

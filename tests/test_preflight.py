@@ -1,15 +1,24 @@
 """`--check`: what it finds before a run, all at once, and that it leaves nothing behind."""
 
+import importlib
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RECIPES
-from finetune_runs import BAD, GOOD, sentence
+from conftest import RECIPES, sentences, tiny_run
+from finetune_runs import BAD, GOOD, flags, sentence
+from test_contrastive import tiny_flags as contrastive_flags
+from test_embeddings import tiny as embeddings_flags
+from test_recipe_mlm import flags as mlm_flags
+from test_recipe_seq2seq import tiny_run as seq2seq_flags
+from test_tokenizer_training import tiny as tokenizer_flags
 
-from pipelines.checking import checking
+from pipelines.checking import Check, PreflightConfig, checking
+from pipelines.config import parse_config
+from pipelines.errors import ConfigError
 from pipelines.run import run_recipe
 
 # A YAML and a data set with mistakes of all kinds, and for each a part of the line that tells it.
@@ -112,19 +121,13 @@ def faulty_files(folder: Path) -> dict[str, Path]:
     return paths
 
 
+def recipe_of(name: str) -> Any:
+    return importlib.import_module(name)  # tests/conftest.py puts recipes/ on the path, as python does
+
+
 def check(recipe: str, *arguments: str) -> int:
-    namespace: dict[str, Any] = {"__name__": "recipe"}
+    module = recipe_of(recipe)
     path = RECIPES / f"{recipe}.py"
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location(recipe, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules[recipe] = module
-    spec.loader.exec_module(module)
-    del namespace
     positional = getattr(module, "POSITIONAL", None)
     return run_recipe(module.main, module.Config, str(path), ["--check", *arguments], positional)
 
@@ -145,3 +148,116 @@ def test_every_seeded_problem_is_found_in_one_pass(tmp_path: Path, capsys: pytes
     assert {one["level"] for one in found["findings"]} == {"error", "warning", "ok"}
     assert not (tmp_path / "run").exists()
     assert checking() is None
+
+
+def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = tmp_path / "found.json"
+    before = sorted(tmp_path.parent.rglob("*"))
+    arguments = [*tiny_run(corpus_file, tmp_path / "run"), "--preflight.json", str(found)]
+    assert check("pretrain_clm", *arguments, "--proof.enabled", "true") == 0
+    figures, findings = json.loads(found.read_text())["figures"], json.loads(found.read_text())["findings"]
+    topics = {one["topic"] for one in findings}
+    assert {"data", "tokens", "schedule", "disk", "memory", "time", "proofs"} <= topics
+    assert figures["plan"]["steps"] == 12 and figures["plan"]["rows_per_step"] == 4
+    assert figures["train_tokens"]["documents"] + figures["validation_tokens"]["documents"] == 300
+    assert figures["memory_bytes"]["peak"] > figures["memory_bytes"]["baseline"] > 0
+    assert [path for path in sorted(tmp_path.parent.rglob("*")) if path not in before] == [found]
+    assert "0 error" in capsys.readouterr().out
+
+
+def test_a_large_corpus_is_sampled_and_the_plan_is_of_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "large.jsonl"
+    texts = sentences(4_000)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    documents = {}
+    for megabytes in ("16", "0.1"):
+        found = tmp_path / f"{megabytes}.json"
+        arguments = [*tiny_run(path, tmp_path / "run"), "--training.max_steps", "null", "--preflight.json", str(found)]
+        assert check("pretrain_clm", *arguments, "--preflight.sample_megabytes", megabytes) == 0
+        content = json.loads(found.read_text())
+        documents[megabytes] = content["figures"]["plan"]["train_documents"], content["figures"]["plan"]["steps"]
+        assert (content["share_of_training_data_read"] < 1) == (megabytes == "0.1")
+    (whole, steps), (sampled, sampled_steps) = documents["16"], documents["0.1"]
+    assert sampled == pytest.approx(whole, rel=0.05) and sampled_steps == pytest.approx(steps, rel=0.08)
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "text", "json.gz", "parquet", "arrow"])
+def test_a_sample_is_the_beginning_of_a_file(kind: str, tmp_path: Path) -> None:
+    import gzip
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pipelines.data.files import as_source
+    from pipelines.data.readers import read_texts
+    from pipelines.data.sampling import sample
+    from pipelines.data.sources import Source
+
+    texts = [f'{text}, "quoted"\nand on' if kind == "csv" else text for text in sentences(3_000)]
+    path = tmp_path / {"text": "a.txt", "json": "a.jsonl", "json.gz": "a.jsonl.gz"}.get(kind, f"a.{kind}")
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    if kind == "parquet":
+        pq.write_table(pa.table({"text": texts}), path, row_group_size=500)
+    elif kind == "arrow":
+        table = pa.table({"text": texts})
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table, max_chunksize=500)
+    elif kind == "json.gz":
+        path.write_bytes(gzip.compress(lines.encode()))
+    elif kind == "csv":
+        path.write_text("text\n" + "".join('"' + text.replace('"', '""') + '"\n' for text in texts), encoding="utf-8")
+    else:
+        path.write_text(lines if kind == "json" else "\n".join(texts) + "\n", encoding="utf-8")
+    check = Check(PreflightConfig(sample_megabytes=0.02 if kind == "json.gz" else 0.08))
+    source = sample(Source("a", {"train": [as_source(path, "a", path.name)]}), check)
+    (file,) = source.splits["train"]
+    read = [text for array in read_texts(file, lambda columns, shown: "text", "line") for text in array.to_pylist()]
+    check.clean_up()
+    assert 100 < len(read) < 2_900
+    assert read == texts[: len(read)]
+    assert check.share == pytest.approx(len(read) / len(texts), rel=0.1)
+    assert not file.path.exists()
+
+
+OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
+    "pretrain_mlm": lambda corpus, run: mlm_flags(corpus, run),
+    "pretrain_seq2seq": lambda corpus, run: seq2seq_flags(corpus, run),
+    "pretrain_contrastive": lambda corpus, run: contrastive_flags(corpus, run),
+    "train_tokenizer": lambda corpus, run: tokenizer_flags(corpus, run),
+    "train_embeddings": lambda corpus, run: embeddings_flags(corpus, run),
+    **{
+        f"finetune_{task}": lambda corpus, run, task=task: flags(task, run.parent, run)  # type: ignore[misc]
+        for task in ("classification", "ner", "qa", "summarization", "translation", "multiple_choice", "chat")
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", OTHERS)
+def test_every_recipe_can_be_checked(
+    recipe: str, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = OTHERS[recipe](corpus_file, tmp_path / "run")
+    code = check(recipe, *arguments)
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert "ok       data" in out and not (tmp_path / "run").exists()
+    trains = recipe not in ("train_tokenizer", "train_embeddings")
+    assert all((f"ok       {topic}" in out) == trains for topic in ("schedule", "memory", "time"))
+    if trains:
+        assert check(recipe, *arguments, "--training.learning_rte", "1") == 2  # a flag is no reason to stop either
+        assert "learning_rte" in capsys.readouterr().out
+
+
+def test_settings_of_a_check_are_none_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="--preflight.device is a setting of --check"):
+        parse_config(recipe_of("pretrain_clm").Config, str(RECIPES / "pretrain_clm.py"), ["--preflight.device", "a100"])
+
+
+def test_a_finished_run_of_another_config_is_found(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "notes.txt").write_text("mine")
+    assert check("pretrain_clm", *tiny_run(corpus_file, run)) == 2
+    out = capsys.readouterr().out
+    assert "it is no run folder" in " ".join(out.split()) and "ok       memory" in out
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]

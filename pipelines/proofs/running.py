@@ -6,12 +6,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.checking import attempt, checking, end_check
+from pipelines.checking import Check, attempt, checking, end_check
+from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import ProofError
 from pipelines.proofs import proofs
 from pipelines.proofs.subject import Subject, first_rows
@@ -61,9 +62,7 @@ def prove(
     blocks = first_rows(text.train, config.training.seed, rows)
     subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, isolates)
     if (check := checking()) is not None:
-        if config.proof.enabled:
-            attempt(_judge, *_make(subject, state), folder, otherwise=None)
-        cost_findings(check, config, subject, text.train, rows)
+        _rehearse(check, config, state, subject, text.train, rows)
         end_check()
     if not config.proof.enabled:
         if state.is_main_process:
@@ -76,7 +75,32 @@ def prove(
         copy = {"parameters": sum(one.numel() for one in subject.small.parameters())}
         content = [asdict(one) | {"holds": one.holds} for one in made]
         folder.write_json(FILE, {"enabled": True, "seconds": seconds, "copy": copy, "proofs": content})
-    _judge(made, seconds, folder)
+    _judge(made, seconds, f"Nothing was trained. All proofs: {folder.path / FILE}.")
+
+
+def _rehearse(
+    check: Check, config: Any, state: "PartialState", subject: Subject, train: Any, rows: "Rows | None"
+) -> None:
+    """What a check tries at the end: the proofs, and a step of the run at its real shape."""
+    training, plan = config.training, check.plan
+    order = train.order(training.seed, plan.rows_per_step)
+    blocks = TrainingBlocks(train, order, plan.steps * plan.rows_per_step, plan.rows, rows)
+    objective: Any = subject.make_objective(subject.model)
+    objective = replace(objective, bf16=plan.precision == "bf16")
+    try:
+        if config.proof.enabled:
+            attempt(_prove, subject, state, otherwise=None)
+        attempt(cost_findings, check, training, subject.model, blocks, subject.collator, objective, otherwise=None)
+    except Exception as error:
+        if not check.failed:
+            raise
+        told = f"No step could be tried before the errors are mended ({type(error).__name__})."
+        check.note("warning", "memory", told)
+
+
+def _prove(subject: Subject, state: "PartialState") -> None:
+    made, seconds = _make(subject, state)
+    _judge(made, seconds, "Nothing was trained.")
 
 
 def _make(subject: Subject, state: "PartialState") -> tuple[list[proofs.Proof], float]:
@@ -93,14 +117,14 @@ def _make(subject: Subject, state: "PartialState") -> tuple[list[proofs.Proof], 
     return made, seconds
 
 
-def _judge(made: list[proofs.Proof], seconds: float, folder: RunFolder) -> None:
+def _judge(made: list[proofs.Proof], seconds: float, consequence: str) -> None:
     """Raises ProofError for the first proof that does not hold, else tells the figures."""
     failed = [one for one in made if not one.holds]
     if failed:
         figure = failed[0].figure
         raise ProofError(
             f"The proof of {failed[0].name} does not hold: {failed[0].statement[:-1]}, but the figure is {figure:.3g} "
-            f"(at most {failed[0].limit:g}). {failed[0].cause} Nothing was trained. All proofs: {folder.path / FILE}. "
+            f"(at most {failed[0].limit:g}). {failed[0].cause} {consequence} "
             "To train all the same: --proof.enabled false"
         )
     shown = [f"{one.name} {one.figure:.0e}" if one.limit else one.name for one in made if one.figure is not None]

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checking import refuse
+from pipelines.checking import checking, refuse
 from pipelines.errors import ConfigError
 from pipelines.training.plan import Plan, scheduler_kwargs
 
@@ -73,4 +73,6 @@ def training_arguments(training: "TrainingConfig", plan: Plan, checkpoints: Path
     except (ValueError, RuntimeError, AssertionError, ImportError) as error:
         refuse(ConfigError(f"training.report_to is {training.report_to!r}: {' '.join(str(error).split())}"))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # one process, one GPU: several would become torch.nn.DataParallel
+    if (check := checking()) is not None:
+        check.arguments = arguments
     return arguments

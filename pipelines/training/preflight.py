@@ -1,13 +1,16 @@
-"""What a check says of the steps of a run: batch, schedule, checkpoints and their disk."""
+"""What a check says of the steps of a run: batch, schedule, checkpoints and their disk, memory and time."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checking import Check, free_disk_bytes
 
 if TYPE_CHECKING:
+    from pipelines.data.packing import TrainingBlocks
     from pipelines.sections import TrainingConfig
     from pipelines.training.plan import Plan
+    from pipelines.training.trainer import Objective
 
 MOST_EPOCHS = 4  # of pretraining: more repetitions are worth little (Muennighoff et al. 2023, section 5)
 MOST_ADAM_RATE = 0.1  # of AdamW, whose steps are as long as its rate: above, nobody trains
@@ -86,5 +89,61 @@ def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) 
         check.note("ok", "disk", told)
 
 
-def cost_findings(check: Check, config: Any, subject: Any, train: Any, rows: Any) -> None:
-    """Placeholder until measured."""
+def cost_findings(
+    check: Check,
+    training: "TrainingConfig",
+    model: Any,
+    blocks: "TrainingBlocks",
+    collator: Callable[..., Any],
+    objective: "Objective",
+) -> None:
+    """Measures a step of the run at its largest rows: memory and time on this machine. The model is changed.
+
+    Args:
+        check: takes the findings; knows plan and arguments of the run.
+        training: the training section.
+        model: of the run.
+        blocks: the rows of the run.
+        collator, objective: of the run.
+
+    Raises:
+        ConfigError: the memory is not enough.
+    """
+    from pipelines.training.peak import free_memory_bytes, measure_step
+
+    plan, device = check.plan, check.arguments.device
+    model.to(device)
+    cost = measure_step(
+        plan=plan,
+        arguments=check.arguments,
+        model=model,
+        blocks=blocks,
+        collator=collator,
+        objective=objective,
+        use_muon=training.optim == "muon",
+    )
+    free = free_memory_bytes(device)
+    growth, peak = cost.peak_memory_bytes - cost.baseline_bytes, cost.peak_memory_bytes
+    extrapolated = f", extrapolated from {cost.measured_rows} rows" if cost.is_extrapolated else ""
+    told = f"A step of {plan.per_device_train_batch_size} of the largest rows takes {peak / 1e9:,.2f} GB at its peak"
+    told += f" ({growth / 1e9:,.2f} GB of it for the step{extrapolated})"
+    if free is not None:
+        told += f"; {free / 1e9:,.1f} GB are free"
+    if free is not None and growth > free:
+        check.note("error", "memory", f"{told}. Lower training.per_device_train_batch_size, or recompute activations.")
+    else:
+        check.note("ok", "memory", f"{told}.")
+    uneven = getattr(blocks.order, "lengths_R", None) is not None  # then the plan has timed average rows
+    seconds = plan.time_estimate_seconds if uneven else cost.run_seconds(plan)
+    check.figures["memory_bytes"] = {"peak": peak, "baseline": cost.baseline_bytes, **cost.phase_peak_bytes}
+    check.figures["train_seconds"] = seconds
+    rate = plan.total_tokens / seconds
+    check.note("ok", "time", f"About {duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps.")
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as `3.5 h`."""
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds / 86_400:,.1f} days"
