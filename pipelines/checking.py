@@ -42,6 +42,13 @@ class PreflightConfig:
     """Price of one accelerator for an hour, in any currency, for the cost of the run."""
 
 
+@dataclass
+class CheckConfig:
+    """The sections that every recipe has for its check."""
+
+    preflight: PreflightConfig = field(default_factory=PreflightConfig)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One line of the table.

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from pipelines.checking import PreflightConfig, attempt, checking, refuse
+from pipelines.checking import CheckConfig, PreflightConfig, attempt, checking, refuse
 from pipelines.config_rules import (
     OWNED_FIELDS,
     capitalized,
@@ -29,7 +29,6 @@ from pipelines.config_rules import (
 from pipelines.errors import ConfigError, did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
-CHECK = "preflight"  # the section of every recipe that is no part of its run
 UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
 
 
@@ -59,7 +58,7 @@ def parse_config(
     print_config = "--print_config" in flags
     # jsonargparse has a --print_config of its own that needs a config file
     flags = [flag for flag in flags if flag not in ("--print_config", "--check")]
-    keys = [*_leaf_keys(config_class), *(f"{CHECK}.{name}" for name in _leaf_keys(PreflightConfig))]
+    keys = [*_leaf_keys(config_class), *_leaf_keys(CheckConfig)]
     known = set(keys)
 
     layers: list[dict[str, Any]] = [
@@ -82,7 +81,8 @@ def parse_config(
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
     if (check := checking()) is not None:
-        check.settings = instances[CHECK]
+        check.settings = instances["preflight"]
+        check_ranges(CheckConfig(check.settings))
     check_ranges(config)
     check_needs(config)
     check_training_extra(config)
@@ -132,7 +132,7 @@ def _build_parser(config_class: type, recipe: str) -> tuple[ArgumentParser, list
     for section, section_class in get_type_hints(config_class).items():
         parser.add_class_arguments(section_class, section)
         sections.append(section)
-    parser.add_class_arguments(PreflightConfig, CHECK)
+    parser.add_class_arguments(PreflightConfig, "preflight")
     return parser, sections
 
 
@@ -384,7 +384,7 @@ def _accept_flag(key: str, keys: list[str], group: list[str], parser: ArgumentPa
         raise ConfigError(f"The command line: {key!r} is a section. Set its keys one by one, such as --{example}.")
     if checking() is not None:  # each by itself
         _parse(lambda: parser.parse_args(group), "the command line")
-    elif key.startswith(f"{CHECK}."):
+    elif key.startswith("preflight."):
         raise ConfigError(f"The command line: {group[0]} is a setting of --check. Add --check, or leave it out.")
     return True
 

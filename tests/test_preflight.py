@@ -93,7 +93,7 @@ PROBLEMS = {
     "imbalance": "times the rows of 'odd'",
     "leaking test rows": "validation: 5 of 30 have the same input as a training row",
     "a wrong encoding": "texts hold what a wrong encoding leaves",
-    "too few rows to score": "validation: with 30 rows, an accuracy is known to within 18%",
+    "too few rows to score": "validation: with 30 rows, what counts right rows is known to within 18%",
     "a label that is not scored": "validation: no row has the label 'odd'",
     "rows that are cut": "rows are longer than data.max_length (32)",
 }
@@ -152,7 +152,6 @@ def test_every_seeded_problem_is_found_in_one_pass(tmp_path: Path, capsys: pytes
 
 def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
-    before = sorted(tmp_path.parent.rglob("*"))
     arguments = [*tiny_run(corpus_file, tmp_path / "run"), "--preflight.json", str(found)]
     assert check("pretrain_clm", *arguments, "--proof.enabled", "true") == 0
     figures, findings = json.loads(found.read_text())["figures"], json.loads(found.read_text())["findings"]
@@ -161,7 +160,7 @@ def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsy
     assert figures["plan"]["steps"] == 12 and figures["plan"]["rows_per_step"] == 4
     assert figures["train_tokens"]["documents"] + figures["validation_tokens"]["documents"] == 300
     assert figures["memory_bytes"]["peak"] > figures["memory_bytes"]["baseline"] > 0
-    assert [path for path in sorted(tmp_path.parent.rglob("*")) if path not in before] == [found]
+    assert list(tmp_path.iterdir()) == [found]
     assert "0 error" in capsys.readouterr().out
 
 
@@ -193,7 +192,8 @@ def test_a_sample_is_the_beginning_of_a_file(kind: str, tmp_path: Path) -> None:
     from pipelines.data.sampling import sample
     from pipelines.data.sources import Source
 
-    texts = [f'{text}, "quoted"\nand on' if kind == "csv" else text for text in sentences(3_000)]
+    count = 30_000 if kind == "json.gz" else 3_000  # gzip reads some kilobytes ahead
+    texts = [f'{text}, "quoted"\nand on' if kind == "csv" else text for text in sentences(count)]
     path = tmp_path / {"text": "a.txt", "json": "a.jsonl", "json.gz": "a.jsonl.gz"}.get(kind, f"a.{kind}")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     if kind == "parquet":
@@ -208,14 +208,14 @@ def test_a_sample_is_the_beginning_of_a_file(kind: str, tmp_path: Path) -> None:
         path.write_text("text\n" + "".join('"' + text.replace('"', '""') + '"\n' for text in texts), encoding="utf-8")
     else:
         path.write_text(lines if kind == "json" else "\n".join(texts) + "\n", encoding="utf-8")
-    check = Check(PreflightConfig(sample_megabytes=0.02 if kind == "json.gz" else 0.08))
+    check = Check(PreflightConfig(sample_megabytes=0.2 if kind == "json.gz" else 0.08))
     source = sample(Source("a", {"train": [as_source(path, "a", path.name)]}), check)
     (file,) = source.splits["train"]
     read = [text for array in read_texts(file, lambda columns, shown: "text", "line") for text in array.to_pylist()]
     check.clean_up()
-    assert 100 < len(read) < 2_900
+    assert 100 < len(read) < 0.97 * count
     assert read == texts[: len(read)]
-    assert check.share == pytest.approx(len(read) / len(texts), rel=0.1)
+    assert check.share == pytest.approx(len(read) / count, abs=0.04)
     assert not file.path.exists()
 
 
@@ -243,9 +243,14 @@ def test_every_recipe_can_be_checked(
     assert "ok       data" in out and not (tmp_path / "run").exists()
     trains = recipe not in ("train_tokenizer", "train_embeddings")
     assert all((f"ok       {topic}" in out) == trains for topic in ("schedule", "memory", "time"))
-    if trains:
-        assert check(recipe, *arguments, "--training.learning_rte", "1") == 2  # a flag is no reason to stop either
-        assert "learning_rte" in capsys.readouterr().out
+
+
+def test_a_flag_that_is_wrong_is_no_reason_to_stop(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:
+    wrong = ("--training.learning_rte", "1", "--training.max_steps", "ten", "--tokenizer.type", "char")
+    assert check("pretrain_clm", *tiny_run(corpus_file, tmp_path / "run"), *wrong) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert "'training.learning_rte'. Did you mean" in out and '"training.max_steps": expected' in out
+    assert "2 error" in out and "A step of 4 of the largest rows" in out
 
 
 def test_settings_of_a_check_are_none_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
