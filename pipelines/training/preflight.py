@@ -122,14 +122,15 @@ def cost_findings(
         objective=objective,
         use_muon=training.optim == "muon",
     )
-    free = free_memory_bytes(device)
-    growth, peak = cost.peak_memory_bytes - cost.baseline_bytes, cost.peak_memory_bytes
+    free, peak = free_memory_bytes(device), cost.peak_memory_bytes
+    growth = peak - cost.baseline_bytes
+    sharing = plan.processes if device.type == "cpu" else 1  # processes of this memory
     extrapolated = f", extrapolated from {cost.measured_rows} rows" if cost.is_extrapolated else ""
     told = f"A step of {plan.per_device_train_batch_size} of the largest rows takes {peak / 1e9:,.2f} GB at its peak"
     told += f" ({growth / 1e9:,.2f} GB of it for the step{extrapolated})"
     if free is not None:
         told += f"; {free / 1e9:,.1f} GB are free"
-    if free is not None and growth > free:
+    if free is not None and sharing * growth > free:
         check.note("error", "memory", f"{told}. Lower training.per_device_train_batch_size, or recompute activations.")
     else:
         check.note("ok", "memory", f"{told}.")
