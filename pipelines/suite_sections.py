@@ -13,7 +13,7 @@ class SuiteDataConfig:
     dir: str | None = None
     """Folder with a folder of Parquet files for each task, such as glue-cola/train.parquet. Default: the Hub."""
     max_train_rows: int | None = None
-    """Use only the first so many training rows of each task."""
+    """Use only so many training rows of each task, evenly spread."""
 
 
 @dataclass

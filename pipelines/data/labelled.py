@@ -185,6 +185,15 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
     return LabelledData(source.name, read["train"], read["validation"], read.get("test"), receipt, source.card)
 
 
+def spread_rows(rows: Rows, most: int | None) -> Rows:
+    """The rows, or `most` of them, evenly spread."""
+    import numpy as np
+
+    if most is None or most >= len(rows):
+        return rows
+    return rows.take(np.linspace(0, len(rows) - 1, most, dtype=int).tolist())
+
+
 # ---------------------------------------------------------------- reading
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.data.examples import Examples
-    from pipelines.data.labelled import Row, RowRules, Rows
+    from pipelines.data.labelled import Row, Rows
 
 MOST_LEAKED = 0.05  # share of evaluation rows in the training split above which scores are called wrong
 MOST_UNKNOWN = 0.01
@@ -75,24 +75,30 @@ def token_findings(check: Check, split: str, receipt: Mapping[str, Any], lengths
 
 
 def rows_findings(
-    check: Check, splits: Mapping[str, "Rows"], rules: "RowRules", receipt: Mapping[str, Any], leaves_out: bool
+    check: Check,
+    splits: Mapping[str, "Rows"],
+    rules: Any,
+    receipt: Mapping[str, Any],
+    leaves_out: bool,
+    prefix: str = "",
 ) -> None:
     """Looks at labelled rows, as far as they can be used.
 
     Args:
         check: takes the findings.
         splits: name -> rows.
-        rules: of the task.
+        rules: of the task (labelled.RowRules), which may have `answers`, `stratum` and `labels` too.
         receipt: of loading, with the overlap of splits.
         leaves_out: rows that cannot be used are left out, and do not end the run.
+        prefix: of the names of splits, such as that of a task of a suite.
     """
     classes: dict[str, Counter[int]] = {}
     for split, rows in splits.items():
-        counts = receipt[split]
-        check.note("ok", "data", f"{split}: {len(rows):,} rows of {counts['rows_read'] or len(rows):,} read.")
+        counts, shown = receipt[split], f"{prefix}{split}"
+        check.note("ok", "data", f"{shown}: {len(rows):,} rows of {counts['rows_read'] or len(rows):,} read.")
         for reason, number in counts["rows_dropped"].items():
-            if number and leaves_out:
-                check.note("warning", "unusable rows", f"{split}: {number:,} rows are left out: {reason}.")
+            if number and leaves_out and reason != "max_train_rows":  # which was asked for
+                check.note("warning", "unusable rows", f"{shown}: {number:,} rows are left out: {reason}.")
         answers: dict[str, list[tuple[str, int]]] = defaultdict(list)
         classes[split] = Counter()
         for number, row in enumerate(rows):
@@ -100,18 +106,18 @@ def rows_findings(
             label = _class(rules, row)
             if label is not None:
                 classes[split][label] += 1
-        _repeated(check, split, rows, answers.values())
+        _repeated(check, shown, rows, answers.values())
         for role in rules.required:
             if rows.table.schema.field(role).type in _strings():
-                _damaged(check, split, rows.table.column(role))
+                _damaged(check, shown, rows.table.column(role))
         if split != "train":
-            _leaks(check, split, counts["rows_also_in_train"], len(rows))
+            _leaks(check, shown, counts["rows_also_in_train"], len(rows))
             if len(rows) < LEAST_SCORED_ROWS:
                 wide = 0.98 / len(rows) ** 0.5  # 1.96 sqrt(p (1 - p) / n) at p = 1/2
-                told = f"{split}: with {len(rows)} rows, what counts right rows is known to within {wide:.0%} (95 %)."
+                told = f"{shown}: with {len(rows)} rows, what counts right rows is known to within {wide:.0%} (95 %)."
                 check.note("warning", "few rows", told)
-    if any(classes.values()):
-        _balance(check, classes, getattr(getattr(rules, "labels", None), "names", ()))
+    if classes.get("train"):
+        _balance(check, classes, prefix, getattr(getattr(rules, "labels", None), "names", ()))
 
 
 def example_findings(check: Check, split: str, examples: "Examples", unknown_id: int | None) -> None:
@@ -147,11 +153,11 @@ def example_findings(check: Check, split: str, examples: "Examples", unknown_id:
         _unknown(check, split, int((ids_N == unknown_id).sum()), len(ids_N))
 
 
-def _answer(rules: "RowRules", row: "Row") -> str:
+def _answer(rules: Any, row: "Row") -> str:
     return repr([row.get(role) for role in getattr(rules, "answers", ())])
 
 
-def _class(rules: "RowRules", row: "Row") -> int | None:
+def _class(rules: Any, row: "Row") -> int | None:
     stratum = getattr(rules, "stratum", None)
     return None if stratum is None else stratum(row)
 
@@ -176,7 +182,7 @@ def _repeated(check: Check, split: str, rows: "Rows", groups: Iterable[Sequence[
         check.note("warning", "contradictions", told)
 
 
-def _balance(check: Check, classes: Mapping[str, Counter[int]], names: Sequence[str]) -> None:
+def _balance(check: Check, classes: Mapping[str, Counter[int]], prefix: str, names: Sequence[str]) -> None:
     train = classes["train"]
 
     def name(label: int) -> str:
@@ -184,26 +190,28 @@ def _balance(check: Check, classes: Mapping[str, Counter[int]], names: Sequence[
 
     (most, largest), (least, smallest) = train.most_common()[0], train.most_common()[-1]
     told = (
-        f"train: {len(train)} classes; {name(most)} has {largest / train.total():.1%} of the rows, which is the "
-        f"accuracy of always saying it; {name(least)} has {smallest:,}."
+        f"{prefix}train: {len(train)} classes; {name(most)} has {largest / train.total():.1%} of the rows, which is "
+        f"the accuracy of always saying it; {name(least)} has {smallest:,}."
     )
     check.note("ok", "labels", told)
-    check.figures["class_counts"] = {name(label): number for label, number in train.items()}
+    check.figures[f"{prefix}class_counts"] = {name(label): number for label, number in train.items()}
     if largest > MOST_IMBALANCE * smallest:
-        told = f"train: {name(most)} has {largest / smallest:.0f} times the rows of {name(least)}."
+        told = f"{prefix}train: {name(most)} has {largest / smallest:.0f} times the rows of {name(least)}."
         check.note("warning", "imbalance", f"{told} Accuracy says little then: look at F1 and the confusion matrix.")
     rare = [name(label) for label, number in train.items() if number < LEAST_ROWS_OF_CLASS]
     if rare:
-        told = f"train: fewer than {LEAST_ROWS_OF_CLASS} rows of {', '.join(rare[:5])}: hardly learnt."
+        told = f"{prefix}train: fewer than {LEAST_ROWS_OF_CLASS} rows of {', '.join(rare[:5])}: hardly learnt."
         check.note("warning", "rare labels", told)
     absent = [repr(one) for label, one in enumerate(names) if label not in train]
     if absent:
-        check.note("warning", "labels", f"train: no row has the label {', '.join(absent[:5])}: it cannot be learnt.")
+        check.note(
+            "warning", "labels", f"{prefix}train: no row has the label {', '.join(absent[:5])}: it cannot be learnt."
+        )
     for split, counts in classes.items():
         missing = [name(label) for label in train if label not in counts]
         if split != "train" and missing:
-            told = f"{split}: no row has the label {', '.join(missing[:5])}: nothing is known of how well it is found."
-            check.note("warning", "labels", told)
+            told = f"{prefix}{split}: no row has the label {', '.join(missing[:5])}"
+            check.note("warning", "labels", f"{told}: nothing is known of how well it is found.")
 
 
 def _leaks(check: Check, split: str, inside: int, rows: int) -> None:

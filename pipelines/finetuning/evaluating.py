@@ -4,8 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from pipelines.data.examples import Examples, budget_parts
 from pipelines.data.labelled import Rows
 from pipelines.tasks.task import Loss, Prediction, Scored, Task
@@ -111,10 +109,3 @@ def _sum(figures: tuple[float, ...]) -> list[float]:
 
     summed: list[float] = sum_over_processes(torch.tensor(figures, dtype=torch.float64)).tolist()
     return summed
-
-
-def spread_rows(rows: Rows, most: int | None) -> Rows:
-    """The rows, or `most` of them, evenly spread."""
-    if most is None or most >= len(rows):
-        return rows
-    return rows.take(np.linspace(0, len(rows) - 1, most, dtype=int).tolist())

@@ -9,12 +9,12 @@ import numpy as np
 
 from pipelines.checking import attempt, checking
 from pipelines.data.examples import Examples, TokenBudget
-from pipelines.data.labelled import LabelledData, Rows, load_labelled
+from pipelines.data.labelled import LabelledData, Rows, load_labelled, spread_rows
 from pipelines.data.preflight import example_findings
 from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.errors import DataError
-from pipelines.finetuning.evaluating import Evaluator, spread_rows
+from pipelines.finetuning.evaluating import Evaluator
 from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of

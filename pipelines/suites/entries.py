@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.data.labelled import spread_rows
 from pipelines.errors import DataError
-from pipelines.finetuning.evaluating import spread_rows
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
 from pipelines.suites.definition import Suite, SuiteTask

@@ -19,6 +19,7 @@ from pipelines.data.labelled import (
     count_overlap,
     read_files,
     same_names,
+    spread_rows,
 )
 from pipelines.data.loading import check_stated_rows
 from pipelines.data.sources import card_files
@@ -116,7 +117,7 @@ def read_task(
     hashes = {split: rows.fingerprint() for split, rows in read.items()}
     if max_train_rows is not None and "train" in read and len(read["train"]) > max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - max_train_rows
-        read["train"] = Rows(read["train"].table.slice(0, max_train_rows))
+        read["train"] = spread_rows(read["train"], max_train_rows)  # files are often sorted by label
     for split, rows in read.items():
         receipt[split]["rows_kept"] = len(rows)
     if "train" in read:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.checking import attempt, checking, end_check
+from pipelines.data.preflight import rows_findings
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.report import finish_run
@@ -63,7 +64,11 @@ def evaluate_suite(config: Any, recipe: str) -> None:
         return
     check_corpus(config)
     run = _start(config, suite, folder)
-    end_check()
+    if (check := checking()) is not None:
+        for entry in run.entries:
+            labelled = {split: entry.data.splits[split] for split in entry.data.labelled}
+            rows_findings(check, labelled, entry.task, entry.data.receipt, True, f"{entry.name} ")
+        end_check()
     if run.state.is_main_process:
         claim_run_folder(folder, clear=config.run.overwrite)
         facts = {entry.name: _facts(suite, entry) for entry in run.entries}
