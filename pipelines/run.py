@@ -62,7 +62,9 @@ def _check_recipe(work: Callable[[], None], recipe: str) -> int:
     check = begin_check()
 
     def find() -> None:
-        if not attempt(_ends_check, work, otherwise=False):
+        if attempt(_ends_check, work, otherwise=False):
+            check.note("ok", "check", "All steps before the first that trains or writes were gone through.")
+        else:
             told = "The last error ended the check: what comes after it in a run is not looked at."
             check.note("warning", "check", told)
 
