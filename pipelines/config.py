@@ -29,7 +29,7 @@ from pipelines.config_rules import (
 from pipelines.errors import ConfigError, did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
-UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
+UNRECORDED = {"run": ("dir", "overwrite", "stop_at_step"), "training": ("push_to_hub", "hub_model_id")}
 
 
 def parse_config(
@@ -85,7 +85,7 @@ def parse_config(
 def config_to_dict(config: Any) -> dict[str, Any]:
     """The resolved config as plain values: `--config` of it starts a new folder, and pushes nothing.
 
-    So run.dir, run.overwrite, the section publish and its other names in training are left out.
+    So run.dir, run.overwrite, run.stop_at_step, the section publish and its other names in training are left out.
     """
     values = dataclasses.asdict(config)
     values.pop("publish", None)

@@ -1,0 +1,102 @@
+"""What a verification finds: a check, its result, and the run that it is of."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from pipelines.errors import CheckpointError
+from pipelines.run_folder import RunFolder
+from pipelines.training import checkpoints
+
+Result = Literal["holds", "fails", "left out"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the result.
+
+    Attributes:
+        name: what is checked.
+        result: whether it holds; left out: it could not be checked, or was not to be.
+        detail: what was compared, or what is wrong.
+    """
+
+    name: str
+    result: Result
+    detail: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """The files of a finished run that verification reads; an absent one is empty."""
+
+    folder: RunFolder
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    plan: dict[str, Any]
+    receipt: dict[str, Any]
+    metrics: dict[str, float]
+
+    @property
+    def path(self) -> Path:
+        """Of the folder."""
+        return self.folder.path
+
+    @property
+    def recipe(self) -> str:
+        """Name of the script that made the run."""
+        return str(self.environment["recipe"])
+
+    @property
+    def trains_by_steps(self) -> bool:
+        """Whether it is a run of one of the recipes that train a model by optimizer steps, with checkpoints."""
+        return self.recipe.startswith(("pretrain_", "finetune_")) and "rows_per_step" in self.plan
+
+    @property
+    def last_step(self) -> int:
+        """The optimizer step that training ended with."""
+        return int(self.metrics["train_steps"])
+
+    @cached_property
+    def checkpoints(self) -> dict[Path, str | None]:
+        """Every checkpoint, the newest first, with what is wrong with it."""
+        found = checkpoints.list_checkpoints(self.folder.checkpoints)
+        return {checkpoint: checkpoints.damage(checkpoint) for checkpoint in found}
+
+    def newest_whole(self, before: int | None = None) -> Path | None:
+        """The newest undamaged checkpoint, of a step before `before` if that is given."""
+        whole = (checkpoint for checkpoint, damage in self.checkpoints.items() if damage is None)
+        return next((one for one in whole if before is None or checkpoints.step_of(one) < before), None)
+
+
+def read_run(folder: RunFolder) -> Run:
+    """The run of a finished folder.
+
+    Raises:
+        CheckpointError: a file is damaged, or an older version of Plumbline wrote the run.
+    """
+
+    def read(name: str) -> dict[str, Any]:
+        return dict(folder.read_json(name)) if (folder.path / name).is_file() else {}
+
+    try:
+        config = yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{folder.path / 'config.yaml'} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder.path / 'config.yaml'} holds no config: it is not the one that the run wrote.")
+    run = Run(
+        folder=folder,
+        config=config,
+        environment=dict(folder.read_json("environment.json", "recipe", "versions", "data")),
+        plan=read("plan.json"),
+        receipt=read("receipt.json"),
+        metrics=dict(folder.read_json("metrics.json")),
+    )
+    if run.trains_by_steps:
+        folder.read_json("plan.json", "processes", "cpu_threads", "steps", "rows", "train_blocks")
+        folder.read_json("metrics.json", "train_steps")
+    return run
