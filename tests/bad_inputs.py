@@ -1457,7 +1457,7 @@ RUN_FOLDERS = [
         "verify_run.py run --verify.checkpoint 1",
         "A run keeps its newest checkpoints only, training.save_total_limit of them.",
         "Take a step that the message lists, or 0.",
-        finished(),
+        finished() | {"run/checkpoints/checkpoint-2": checkpoint(changed=False)},
     ),
     BadInput(
         "verifying from the last step",

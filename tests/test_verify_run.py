@@ -215,6 +215,11 @@ def change_start(folder: Path) -> None:
     reseal(folder / "checkpoints" / "checkpoint-8")
 
 
+def tear_model(folder: Path) -> None:
+    path = folder / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 def drop_step(folder: Path) -> None:
     lines = (folder / "steps.jsonl").read_text().splitlines()
     (folder / "steps.jsonl").write_text("\n".join([*lines[:4], *lines[5:]]) + "\n")
@@ -237,6 +242,10 @@ PLANTED: dict[str, tuple[Callable[[Path], None], tuple[str, ...], dict[str, list
     "weight of the model": (
         *(change_model, ("--verify.steps", "null")),
         {"model": ["model.norm.weight differs by up to 0.5. "]},
+    ),
+    "half of the model": (
+        *(tear_model, ("--verify.steps", "null")),
+        {"model": ["weights cannot be read: "]},
     ),
     "rows of the receipt": (
         *(change_receipt, FILES_ALONE),

@@ -11,6 +11,7 @@ from pipelines.errors import CheckpointError
 from pipelines.run_folder import RunFolder
 from pipelines.training import checkpoints
 
+STEP = {"step", "loss", "grad_norm"}  # keys of a line of steps.jsonl
 Result = Literal["holds", "fails", "left out"]
 
 
@@ -55,6 +56,11 @@ class Run:
         """Whether it is a run of one of the recipes that train a model by optimizer steps, with checkpoints."""
         return self.recipe.startswith(("pretrain_", "finetune_")) and "rows_per_step" in self.plan
 
+    @cached_property
+    def steps(self) -> list[dict[str, Any]]:
+        """The lines of steps.jsonl that tell of a step."""
+        return [one for one in self.folder.steps_log() if isinstance(one, dict) and one.keys() >= STEP]
+
     @property
     def last_step(self) -> int:
         """The optimizer step that training ended with."""
@@ -79,8 +85,13 @@ def read_run(folder: RunFolder) -> Run:
         CheckpointError: a file is damaged, or an older version of Plumbline wrote the run.
     """
 
-    def read(name: str) -> dict[str, Any]:
-        return dict(folder.read_json(name)) if (folder.path / name).is_file() else {}
+    def read(name: str, *keys: str) -> dict[str, Any]:
+        content = folder.read_json(name, *keys) if keys or (folder.path / name).is_file() else {}
+        if not isinstance(content, dict):
+            raise CheckpointError(
+                f"{folder.path / name} holds no map of names: it was changed. Restore it from a copy."
+            )
+        return content
 
     try:
         config = yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
@@ -91,10 +102,10 @@ def read_run(folder: RunFolder) -> Run:
     run = Run(
         folder=folder,
         config=config,
-        environment=dict(folder.read_json("environment.json", "recipe", "versions", "data")),
+        environment=read("environment.json", "recipe", "versions", "data"),
         plan=read("plan.json"),
         receipt=read("receipt.json"),
-        metrics=dict(folder.read_json("metrics.json")),
+        metrics=read("metrics.json"),
     )
     if run.trains_by_steps:
         folder.read_json("plan.json", "processes", "cpu_threads", "steps", "rows", "train_blocks")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # How the names of figures end that depend on the machine and its load.
 OF_THE_MACHINE = ("_seconds", "_per_second", "_mfu", "_memory_bytes", "_kwh", "_emissions_kg")
 OF_MEMBERS = ("seeds_", "folds_")
+OF_A_STEP = ("loss", "grad_norm")
 PLANNED = ("device", "precision", "cpu_threads", "processes")  # keys of plan.json that decide the last bits
 
 
@@ -25,7 +26,7 @@ def steps_difference(
         recorded, again: lines of steps.jsonl.
         first, last: steps that are compared.
     """
-    sides = [{int(one["step"]): one for one in side} for side in (recorded, again)]
+    sides = [{one["step"]: {name: one[name] for name in OF_A_STEP} for one in side} for side in (recorded, again)]
     steps = range(first, last + 1)
     different = [step for step in steps if any(step not in side for side in sides) or sides[0][step] != sides[1][step]]
     if not different:
@@ -38,8 +39,8 @@ def steps_difference(
     parts = [
         f"{name} {sides[0][step][name]!r} recorded, {sides[1][step][name]!r} computed again "
         f"(off by {abs(sides[0][step][name] - sides[1][step][name]):.3g})"
-        for name in ("loss", "grad_norm")
-        if sides[0][step].get(name) != sides[1][step].get(name)
+        for name in OF_A_STEP
+        if sides[0][step][name] != sides[1][step][name]
     ]
     more = f"; {len(different)} of {len(steps)} steps differ" if len(different) > 1 else ""
     return f"step {step} differs first: {', '.join(parts)}{more}"
@@ -51,7 +52,12 @@ def weights_difference(here: Path, again: Path) -> tuple[int, str | None]:
     Returns:
         Number of tensors here, and the first difference or None.
     """
-    sides = [_tensors(here), _tensors(again)]
+    from safetensors import SafetensorError
+
+    try:
+        sides = [_tensors(here), _tensors(again)]
+    except SafetensorError as error:
+        return 0, f"weights cannot be read: {error}"
     return len(sides[0]), tensors_difference(*sides)
 
 
@@ -81,7 +87,10 @@ def optimizer_difference(here: Path, again: Path) -> str | None:
         return None if not any(path.is_file() for path in paths) else "optimizer.pt is only on one side"
     if sha256_of(paths[0]) == sha256_of(paths[1]):
         return None
-    sides: list[Any] = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    try:
+        sides: list[Any] = [torch.load(path, map_location="cpu", weights_only=True) for path in paths]
+    except Exception as error:  # of many kinds, by what was changed
+        return f"optimizer.pt cannot be read: {' '.join(str(error).split())[:200]}"
     return tensors_difference(*(dict(_leaves(side, "optimizer")) for side in sides))
 
 

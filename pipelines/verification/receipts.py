@@ -58,8 +58,9 @@ def _counts_of_split(part: Mapping[str, Any]) -> dict[str, Any]:
     if "rows" not in sections:  # a split that was read and not encoded
         sections = {"rows": part}
     counts = {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
-    if isinstance(counts.get("rows.rows_dropped"), dict):
-        counts["rows.rows_dropped"] = sum(counts["rows.rows_dropped"].values())
+    dropped = counts.pop("rows.rows_dropped", None)
+    if isinstance(dropped, dict) and all(isinstance(count, int) for count in dropped.values()):
+        counts["rows.rows_dropped"] = sum(dropped.values())
     blocks = sections.get("blocks", {})
     if {"blocks", "block_size", "positions"} <= blocks.keys():
         counts["blocks.blocks * blocks.block_size"] = blocks["blocks"] * blocks["block_size"]

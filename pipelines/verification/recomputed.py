@@ -76,7 +76,7 @@ def _check_record(run: Run) -> Check:
     """Every step has one line in steps.jsonl."""
     if not (run.path / "steps.jsonl").is_file():
         return Check("record", "left out", "the run has no steps.jsonl: an older version of Plumbline made it")
-    steps = [one.get("step") for one in run.folder.steps_log()]
+    steps = [one["step"] for one in run.steps]
     missing = next((step for step in range(1, run.last_step + 1) if step not in set(steps)), None)
     if missing is not None:
         return Check("record", "fails", f"steps.jsonl has no line of step {missing:,} of {run.last_step:,}")
@@ -90,9 +90,8 @@ def _compare_steps(run: Run, again: Again, first: int, last: int) -> list[Check]
         return [Check("steps", "fails", f"the recipe does not run again: {again.refusal}")]
     checks = [_check_data(run, again)]
     what = _named(first, last)
-    recorded = run.folder.steps_log()
-    if recorded:
-        difference = steps_difference(recorded, again.folder.steps_log(), first, last)
+    if run.steps:
+        difference = steps_difference(run.steps, again.folder.steps_log(), first, last)
         same = f"loss and gradient norm of {what} are the same, bit for bit"
         checks += [_compared("steps", difference, same, run, again)]
     else:

@@ -1,6 +1,7 @@
 """Verifying a finished run: checksums, counts, and the run itself computed again; one table, and what does not hold."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +69,10 @@ def _check_section(run: Run, section: "VerifyConfig", recipes: Path) -> None:
     """Raises ConfigError for what cannot be done, before anything is computed."""
     if section.json is not None:
         path = Path(section.json).expanduser()
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise ConfigError(f"verify.json is {section.json!r}, which is no place for a file. Name one in a folder.")
+        if path.is_dir() or not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"verify.json is {section.json!r}, where no file can be written. Name one in a folder that is there."
+            )
         if path.absolute().is_relative_to(run.path.absolute()):
             raise ConfigError(f"verify.json is {section.json!r}, inside the run, which is not changed. Name another.")
     if not run.trains_by_steps:
@@ -78,10 +81,10 @@ def _check_section(run: Run, section: "VerifyConfig", recipes: Path) -> None:
         raise ConfigError(f"The run was made by {run.recipe}.py, which is not in {recipes}. Put it there.")
     steps = sorted(map(checkpoints.step_of, run.checkpoints))
     if section.checkpoint and section.checkpoint not in steps:
-        kept = ", ".join(map(str, steps)) or "none"
+        kept = f"those of {', '.join(map(str, steps))}: take one of them, or" if steps else "none: take"
         raise ConfigError(
             f"verify.checkpoint is {section.checkpoint}, but the run in {run.path} kept no checkpoint of that step. "
-            f"Kept are: {kept}. Take one of them, or 0 for the start."
+            f"It kept {kept} 0 for the start."
         )
     if section.checkpoint and section.checkpoint >= run.last_step:
         raise ConfigError(
