@@ -164,12 +164,12 @@ def _plain_types(types: str) -> str:
 
 def _plain(namespace: Namespace, sections: list[str]) -> dict[str, Any]:
     values = namespace.as_dict()
-    return {section: values[section] for section in sections}
+    return {section: values.get(section, {}) for section in sections}
 
 
 def _leaves(config_class: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(config_class).items():
-        if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(hint) and dataclasses.fields(hint):  # an empty section may be stated as such
             yield from _leaves(hint, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", hint
