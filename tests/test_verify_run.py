@@ -318,6 +318,17 @@ def test_the_card_may_be_edited(copy: Path, tmp_path: Path) -> None:
     assert verified(copy, tmp_path / "checks.json", *FILES_ALONE)[0] == 0
 
 
+@pytest.mark.parametrize("pushed", ["these weights", "others"])
+def test_published_weights_are_those_of_the_run(pushed: str, copy: Path, tmp_path: Path) -> None:
+    checksum = sha256_of(copy / "model" / "model.safetensors") if pushed == "these weights" else "0" * 64
+    files = {"model.safetensors": checksum, "README.md": "1" * 64, "checkpoints/checkpoint-12/x.safetensors": "2" * 64}
+    record = {"repo_id": "ada/small", "commit": "0123456789abcdef", "files": files}
+    (copy / "published.json").write_text(json.dumps(record))
+    code, checks, _ = verified(copy, tmp_path / "checks.json", *FILES_ALONE)
+    assert (code, fails(checks)) == ((0, set()) if pushed == "these weights" else (2, {"published"}))
+    assert "ada/small" in checks["published"]["detail"]
+
+
 def test_data_that_has_changed_is_told(
     copy: Path, corpus_file: Path, here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

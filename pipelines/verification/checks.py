@@ -109,5 +109,8 @@ def read_run(folder: RunFolder) -> Run:
     )
     if run.trains_by_steps:
         folder.read_json("plan.json", "processes", "cpu_threads", "steps", "rows", "train_blocks")
-        folder.read_json("metrics.json", "train_steps")
+        if not isinstance(run.metrics.get("train_steps"), int):
+            raise CheckpointError(
+                f"{folder.path / 'metrics.json'} does not tell train_steps, a number: it was changed."
+            )
     return run

@@ -37,13 +37,18 @@ def steps_difference(
     if step not in sides[1]:
         return f"step {step} was not made again"
     parts = [
-        f"{name} {sides[0][step][name]!r} recorded, {sides[1][step][name]!r} computed again "
-        f"(off by {abs(sides[0][step][name] - sides[1][step][name]):.3g})"
+        _told(name, sides[0][step][name], sides[1][step][name])
         for name in OF_A_STEP
         if sides[0][step][name] != sides[1][step][name]
     ]
     more = f"; {len(different)} of {len(steps)} steps differ" if len(different) > 1 else ""
     return f"step {step} differs first: {', '.join(parts)}{more}"
+
+
+def _told(name: str, recorded: Any, again: Any) -> str:
+    are_numbers = all(isinstance(value, int | float) for value in (recorded, again))
+    off = f" (off by {abs(recorded - again):.3g})" if are_numbers else ""
+    return f"{name} {recorded!r} recorded, {again!r} computed again{off}"
 
 
 def weights_difference(here: Path, again: Path) -> tuple[int, str | None]:
@@ -108,7 +113,7 @@ def figures_difference(recorded: Mapping[str, float], again: Mapping[str, float]
         if left is None or right is None:
             different.append(f"{name} is only in {'metrics.json' if right is None else 'what was computed again'}")
         elif left != right:
-            different.append(f"{name} {left!r} recorded, {right!r} computed again (off by {abs(left - right):.3g})")
+            different.append(_told(name, left, right))
     return len(names), different
 
 

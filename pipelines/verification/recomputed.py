@@ -77,7 +77,8 @@ def _check_record(run: Run) -> Check:
     if not (run.path / "steps.jsonl").is_file():
         return Check("record", "left out", "the run has no steps.jsonl: an older version of Plumbline made it")
     steps = [one["step"] for one in run.steps]
-    missing = next((step for step in range(1, run.last_step + 1) if step not in set(steps)), None)
+    known = set(steps)
+    missing = next((step for step in range(1, run.last_step + 1) if step not in known), None)
     if missing is not None:
         return Check("record", "fails", f"steps.jsonl has no line of step {missing:,} of {run.last_step:,}")
     if len(steps) != run.last_step:

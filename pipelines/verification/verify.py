@@ -46,7 +46,10 @@ def verify(folder: RunFolder, section: "VerifyConfig", recipes: Path) -> None:
     if section.json is not None:
         content = {"run": folder.path.name, "recipe": run.recipe, "holds": not failed}
         text = json.dumps(content | {"checks": [asdict(check) for check in found]}, indent=2, ensure_ascii=False)
-        Path(section.json).expanduser().write_text(text + "\n", encoding="utf-8")
+        path = Path(section.json).expanduser()
+        aside = path.with_name(f".{path.name}")
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(path)
     if failed:
         told = "\n".join(f"{check.name}: {check.detail}" for check in failed)
         count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
