@@ -233,7 +233,13 @@ def reseal(folder: Path) -> None:
 PLANTED: dict[str, tuple[Callable[[Path], None], tuple[str, ...], dict[str, list[str]]]] = {
     "loss of a step": (
         *(change_step, ("--verify.rescore", "false")),
-        {"steps": ["step 10 differs first: loss ", "(off by ", "Likely cause: torch 1.0 then, "]},
+        {
+            "steps": [
+                "step 10 differs first: loss ",
+                "(off by ",
+                "A likely cause, unless a file was changed: torch 1.0 then, ",
+            ]
+        },
     ),
     "figure": (
         *(change_figure, ("--verify.steps", "null")),

@@ -124,14 +124,18 @@ def likely_causes(run: RunFolder, again: RunFolder) -> str:
     different = [one for one, (name, value) in zip(told, sides[0].items(), strict=True) if sides[1].get(name) != value]
     if not different:
         return "Versions, device, precision, threads and commit are those of the run: a file was changed, or the code."
-    return f"Likely cause: {'; '.join(different)}."
+    return f"A likely cause, unless a file was changed: {'; '.join(different)}."
 
 
 def _circumstances(folder: RunFolder) -> dict[str, Any]:
     environment, plan = folder.read_json("environment.json"), folder.read_json("plan.json")
     planned = {name: plan.get(name) for name in PLANNED}
     processor = environment.get("hardware", {}).get("processor")
-    rest = {"Python": environment.get("python"), "processor": processor, "commit": environment.get("git_commit")}
+    rest = {
+        "Python": environment.get("python"),
+        "processor": processor,
+        "commit": str(environment.get("git_commit"))[:12],
+    }
     return {**environment["versions"], **planned, **rest}
 
 
