@@ -29,7 +29,7 @@ from pipelines.config_rules import (
 from pipelines.errors import ConfigError, did_you_mean, nearest
 
 ConfigT = TypeVar("ConfigT")
-UNRECORDED = {"run": ("dir", "overwrite"), "training": ("push_to_hub", "hub_model_id")}
+UNRECORDED = {"run": ("dir", "overwrite", "stop_at_step"), "training": ("push_to_hub", "hub_model_id")}
 
 
 def parse_config(
@@ -92,7 +92,7 @@ def parse_config(
 def config_to_dict(config: Any) -> dict[str, Any]:
     """The resolved config as plain values: `--config` of it starts a new folder, and pushes nothing.
 
-    So run.dir, run.overwrite, the section publish and its other names in training are left out.
+    So run.dir, run.overwrite, run.stop_at_step, the section publish and its other names in training are left out.
     """
     values = dataclasses.asdict(config)
     values.pop("publish", None)
@@ -175,12 +175,12 @@ def _plain_types(types: str) -> str:
 
 def _plain(namespace: Namespace, sections: list[str]) -> dict[str, Any]:
     values = namespace.as_dict()
-    return {section: values[section] for section in sections}
+    return {section: values.get(section, {}) for section in sections}
 
 
 def _leaves(config_class: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, hint in get_type_hints(config_class).items():
-        if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(hint) and dataclasses.fields(hint):  # an empty section may be stated as such
             yield from _leaves(hint, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", hint

@@ -32,6 +32,10 @@ class ProofError(PlumblineError):
     """A proof of the run's arithmetic did not hold."""
 
 
+class VerificationError(PlumblineError):
+    """A finished run is not what its files say."""
+
+
 class HubError(PlumblineError):
     """The Hugging Face Hub cannot be reached, or refused."""
 

@@ -1,4 +1,4 @@
-"""The typed sections of publishing. The docstring under a field is its `--help` text."""
+"""The typed sections of publishing and verifying a run. The docstring under a field is its `--help` text."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -62,3 +62,17 @@ class FinishedRunConfig:
 
     dir: str | None = None
     """Run folder."""
+
+
+@dataclass
+class VerifyConfig:
+    """verify: what of a finished run is computed again (docs/verification.md)."""
+
+    checkpoint: int | None = None
+    """Step of the checkpoint to compute from; 0: from the start. Default: the newest whole one before the last step."""
+    steps: int | None = 10
+    """Optimizer steps to compute again, at most to the last; null: none."""
+    rescore: bool = True
+    """Score and save the final model again, from the last checkpoint."""
+    json: str | None = None
+    """Write the result to this file too."""

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipelines.checksums import CHECKSUMS, run_checksums
 from pipelines.reporting.charts import charts, learning_chart
 from pipelines.reporting.ledgers import receipt_sums
 from pipelines.reporting.scores import domain_table, members_table, score_table, task_verdict, verdict
 from pipelines.reporting.suite import suite_table, suite_verdict
 from pipelines.reporting.words import label_of, number, probability, quantity, rows_of, visible
-from pipelines.run_folder import RunFolder, print_result
+from pipelines.run_folder import RunFolder, json_text, print_result
 
 
 def write_report(folder: Path, metrics: dict[str, float]) -> Path:
@@ -82,8 +83,10 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
 
 
 def finish_run(folder: RunFolder, metrics: dict[str, float]) -> None:
-    """The last step of every recipe: report.html, then metrics.json, which makes the run a finished one; its result."""
+    """The last step of every recipe: report, checksums, then metrics.json, which makes the run finished; its result."""
     write_report(folder.path, metrics)
-    folder.write_json("metrics.json", metrics)
+    text = json_text(metrics)
+    folder.write_json(CHECKSUMS, run_checksums(folder.path, text))
+    folder.write_text("metrics.json", text)
     print_result(folder, metrics)
     folder.unlock()

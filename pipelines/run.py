@@ -148,13 +148,13 @@ def launched_by_accelerate() -> bool:
 
 
 def command_line(*without: str) -> str:
-    """The command that goes on with this run: as the user typed it, without what would start it anew.
+    """The command that goes on with this run: as the user typed it, without what would start it anew or stop it again.
 
     Args:
         without: further flags that are left out.
     """
     arguments = list(sys.argv)
-    for flag in ("--run.overwrite", *without):
+    for flag in ("--run.overwrite", "--run.stop_at_step", *without):
         if flag in arguments:
             place = arguments.index(flag)
             del arguments[place : place + 2]

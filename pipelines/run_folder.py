@@ -93,7 +93,7 @@ class RunFolder:
 
     def write_json(self, name: str, content: Any) -> None:
         """Writes a JSON file that is complete or absent. Figures that are not finite are refused (ValueError)."""
-        self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        self.write_text(name, json_text(content))
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a file aside, syncs it, and renames it into its place."""
@@ -106,12 +106,26 @@ class RunFolder:
 
     def append_metrics(self, event: dict[str, Any]) -> None:
         """Adds one line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event) + "\n")
+        self._append("metrics.jsonl", event)
+
+    def append_step(self, step: dict[str, Any]) -> None:
+        """Adds the line of one optimizer step to steps.jsonl: numbers that read back bit for bit."""
+        self._append("steps.jsonl", step)
 
     def metrics_log(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line torn by a crash is left out."""
-        path = self.path / "metrics.jsonl"
+        return self._lines("metrics.jsonl")
+
+    def steps_log(self) -> list[dict[str, Any]]:
+        """The lines of steps.jsonl, as metrics_log."""
+        return self._lines("steps.jsonl")
+
+    def _append(self, name: str, line: dict[str, Any]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         events = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
             try:
@@ -121,13 +135,15 @@ class RunFolder:
         return events
 
     def rewind_metrics(self, step: int, last_step: int) -> None:
-        """Drops the events that will be logged again: those after `step`, and the evaluation of the last step."""
+        """Drops what will be logged again: steps and events after `step`, and the evaluation of the last step."""
         events = [
             event
             for event in self.metrics_log()
             if event["step"] <= step and not (event["step"] == last_step and "eval_loss" in event)
         ]
         self.write_text("metrics.jsonl", "".join(json.dumps(event) + "\n" for event in events))
+        steps = [one for one in self.steps_log() if one["step"] <= step]
+        self.write_text("steps.jsonl", "".join(json.dumps(one) + "\n" for one in steps))
 
     @contextmanager
     def new_model(self) -> Iterator[Path]:
@@ -166,6 +182,11 @@ class RunFolder:
             raise ConfigError(
                 f"Another process is running in {self.path}. Wait for it, or name another folder with --run.dir."
             ) from None
+
+
+def json_text(content: Any) -> str:
+    """JSON as run folders hold it. Figures that are not finite are refused (ValueError)."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def find_run_folder(config: Any, recipe: str) -> RunFolder:

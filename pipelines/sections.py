@@ -32,13 +32,21 @@ class PlainRunConfig:
 
 
 @dataclass
-class RunConfig(PlainRunConfig):
+class MeasuredRunConfig(PlainRunConfig):
     """run: where the run goes, and what it may use of the machine."""
 
     measure_energy: bool = False
     """Measure the energy of training with codecarbon (extra energy)."""
     country_iso_code: str | None = None
     """Country whose electricity mix turns energy into CO2, three letters such as FRA. Default: energy alone."""
+
+
+@dataclass
+class RunConfig(MeasuredRunConfig):
+    """run: where the run goes, and what it may use of the machine."""
+
+    stop_at_step: int | None = None
+    """Stop with a checkpoint after this step, with exit code 130; without it, the same command goes on."""
 
 
 @dataclass

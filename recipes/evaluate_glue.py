@@ -8,14 +8,14 @@ python recipes/evaluate_glue.py --evaluation.suite superglue --evaluation.method
 from dataclasses import dataclass, field
 
 from pipelines.run import launch
-from pipelines.sections import ModelConfig, RunConfig, TokenizerConfig
+from pipelines.sections import MeasuredRunConfig, ModelConfig, TokenizerConfig
 from pipelines.suite_sections import SuiteDataConfig, SuiteEvaluationConfig, SuiteTrainingConfig
 from pipelines.task_sections import LoraConfig
 
 
 @dataclass
 class Config:
-    run: RunConfig = field(default_factory=RunConfig)
+    run: MeasuredRunConfig = field(default_factory=MeasuredRunConfig)
     data: SuiteDataConfig = field(default_factory=SuiteDataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

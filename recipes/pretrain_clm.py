@@ -79,7 +79,7 @@ def main(config: Config) -> None:
     evaluations = {"": evaluate} | ({"old_": partial(evaluate, documents=old)} if old is not None else {})
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(
-        training=config.training,
+        config=config,
         arguments=arguments,
         plan=plan,
         folder=folder,

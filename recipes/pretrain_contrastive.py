@@ -80,7 +80,7 @@ def main(config: Config) -> None:
     prove(folder, config, state, model, text, views, lambda copy: exact)
     start = scorer.start(model.to(state.device))
     trainer = steps.train_model(
-        training=config.training,
+        config=config,
         arguments=arguments,
         plan=plan,
         folder=folder,

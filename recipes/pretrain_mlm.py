@@ -81,7 +81,7 @@ def main(config: Config) -> None:
     evaluations = {"": scorer.evaluate} | ({"old_": replace(scorer, documents=old).evaluate} if old else {})
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(
-        training=config.training,
+        config=config,
         arguments=arguments,
         plan=plan,
         folder=folder,

@@ -80,7 +80,7 @@ def main(config: Config) -> None:
         evaluations["old_"] = replace(scorer, documents=DocumentRows.of(old, denoising)).evaluate
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(
-        training=config.training,
+        config=config,
         arguments=arguments,
         plan=plan,
         folder=folder,

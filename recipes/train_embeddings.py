@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from pipelines.publish_sections import PublishConfig
 from pipelines.run import launch
-from pipelines.sections import CorpusConfig, EmbeddingsConfig, RunConfig, WordVectorEvaluationConfig
+from pipelines.sections import CorpusConfig, EmbeddingsConfig, MeasuredRunConfig, WordVectorEvaluationConfig
 
 
 @dataclass
 class Config:
-    run: RunConfig = field(default_factory=RunConfig)
+    run: MeasuredRunConfig = field(default_factory=MeasuredRunConfig)
     data: CorpusConfig = field(default_factory=CorpusConfig)
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     evaluation: WordVectorEvaluationConfig = field(default_factory=WordVectorEvaluationConfig)

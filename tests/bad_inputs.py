@@ -1347,6 +1347,14 @@ def stopped(**written: object) -> dict[str, Content]:
     return CLM | {"run": run_of(RUN, CLM, **written)}
 
 
+def finished(**written: object) -> dict[str, Content]:
+    """What verify_run.py reads of a finished run of two steps."""
+    plan = {"rows_per_step": 4, "steps": 2, "rows": 8, "processes": 1, "cpu_threads": 1, "train_blocks": 8}
+    made = {"recipe": "pretrain_clm", "versions": {}, "data": {}}
+    files = {"plan_dot_json": plan, "environment_dot_json": made, "metrics_dot_json": {"train_steps": 2}}
+    return {"run": run_of(RUN, CLM, **(files | written))}
+
+
 RUN_FOLDERS = [
     BadInput(
         "file in the place of the run folder",
@@ -1422,6 +1430,55 @@ RUN_FOLDERS = [
         "Restore the files from a copy, or start anew.",
         stopped(plan_dot_json={"rows_per_step": 4, "steps": 2, "rows": 8})
         | {"run/checkpoints/checkpoint-1": checkpoint(changed=True)},
+    ),
+    BadInput(
+        "stop at a step that is past",
+        f"{RUN} --run.stop_at_step 1",
+        "A run goes on from its newest checkpoint, which is one of that step or a later one.",
+        "Set a later step, or leave it out to go to the end.",
+        stopped(plan_dot_json={"rows_per_step": 4, "steps": 2, "rows": 8})
+        | {"run/checkpoints/checkpoint-1": checkpoint(changed=False)},
+    ),
+    BadInput(
+        "no run to verify",
+        "verify_run.py --verify.steps 5",
+        "The first argument names the run folder.",
+        "Put the run folder before the flags.",
+    ),
+    BadInput(
+        "run to verify that is not finished",
+        "verify_run.py run",
+        "Figures and model are there when a run is done.",
+        "Run its command again: it goes on.",
+        {"run/config.yaml": "{}\n"},
+    ),
+    BadInput(
+        "verifying from a checkpoint that was not kept",
+        "verify_run.py run --verify.checkpoint 1",
+        "A run keeps its newest checkpoints only, training.save_total_limit of them.",
+        "Take a step that the message lists, or 0.",
+        finished() | {"run/checkpoints/checkpoint-2": checkpoint(changed=False)},
+    ),
+    BadInput(
+        "verifying from the last step",
+        "verify_run.py run --verify.checkpoint 2",
+        "Steps are made again that come after the checkpoint.",
+        "Take an earlier checkpoint, or 0.",
+        finished() | {"run/checkpoints/checkpoint-2": checkpoint(changed=False)},
+    ),
+    BadInput(
+        "result of a verification inside the run",
+        "verify_run.py run --verify.json run/checks.json",
+        "A verification changes nothing of the run that it is of.",
+        "Name a file elsewhere.",
+        finished(),
+    ),
+    BadInput(
+        "run to verify with a damaged record",
+        "verify_run.py run",
+        "plan.json of the run folder was changed or is cut off.",
+        "Restore it, or start anew.",
+        finished(plan_dot_json='{"rows'),
     ),
 ]
 

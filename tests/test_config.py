@@ -95,6 +95,20 @@ def test_saved_config_reads_back_to_itself(tmp_path: Path) -> None:
     assert again.run.dir is None, "a saved config starts a new folder"
 
 
+def test_a_section_with_nothing_to_set_is_saved_printed_and_read(capsys, tmp_path: Path) -> None:
+    import finetune_multiple_choice as recipe
+
+    def parse_choice(*flags: str) -> recipe.Config:
+        return parse_config(recipe.Config, str(RECIPES / "finetune_multiple_choice.py"), list(flags))
+
+    config = parse_choice()
+    with pytest.raises(SystemExit):
+        parse_choice("--print_config")
+    for text in (config_to_yaml(config), capsys.readouterr().out):
+        assert "task: {}" in text
+        assert parse_choice("--config", written(tmp_path, text)) == config
+
+
 def test_print_config_prints_every_key_and_reads_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         parse("--print_config", "--training.seed", "5")

@@ -73,7 +73,9 @@ def read(folder: Path, name: str) -> dict:
 def test_the_run_folder_is_complete(finished: Path) -> None:
     names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
     expected = {"config.yaml", "environment.json", "plan.json", "receipt.json", "metrics.json", "report.html", "model"}
-    expected |= {"evaluation.json", "neighbours.json"} | ({"metrics.jsonl"} if finished.name == "glove" else set())
+    expected |= {"evaluation.json", "neighbours.json", "checksums.json"} | (
+        {"metrics.jsonl"} if finished.name == "glove" else set()
+    )
     assert names == expected
     assert {path.name for path in (finished / "model").iterdir()} == {
         *("README.md", "config.json", "model.safetensors", "vocabulary.json", "vectors.txt")

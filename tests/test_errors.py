@@ -95,6 +95,7 @@ PLACES = {
     "predict": "my_model --predict.input",
     "generate": "my_model --generate.input",
     "publish_to_hub": "--run.dir",
+    "verify_run": "--run.dir",
 }
 FILES: dict[str, Content] = {
     "locked.jsonl": four("classification"),

@@ -68,6 +68,8 @@ def test_the_run_folder_is_complete(finished: Path) -> None:
             "proof.json",
             "receipt.json",
             "metrics.jsonl",
+            "steps.jsonl",
+            "checksums.json",
             "metrics.json",
         ),
         *("samples.json", "report.html", "checkpoints", "model"),

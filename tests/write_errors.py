@@ -200,6 +200,7 @@ what was found, where (a key, a file, a row, a column), and what to do. Nothing 
 | `CardError` | a data card |
 | `CheckpointError` | a run folder or checkpoint that is damaged or not finished |
 | `TrainingError` | training that cannot go on: a loss that is not finite |
+| `VerificationError` | a finished run that is not what its files say |
 | `ProofError` | a proof of the run's arithmetic, before its first step, that did not hold |
 | `HubError` | the Hugging Face Hub: it was not reached, or it refused |
 | `OSError`, `OutOfMemoryError` | the machine: a full disk, too little GPU memory |

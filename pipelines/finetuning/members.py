@@ -80,7 +80,7 @@ def run_members(
             found = inside.read_json("metrics.json")
         else:
             say(f"{member.kind}: {member.name}, {len(member.train):,} rows to train on, {len(member.scored):,} scored")
-            changed = replace(config, run=replace(config.run, overwrite=False))
+            changed = replace(config, run=replace(config.run, overwrite=False, stop_at_step=None))
             changed = replace(changed, training=replace(config.training, seed=member.seed))
             found = fit(member, inside, changed)
             if state.is_main_process:

@@ -203,7 +203,7 @@ def fit(
         start = steps.score_start(model, config.model, {"": final})
         untuned = final.predict(model) if config.evaluation.baselines else None
     trainer = steps.train_model(
-        training=training,
+        config=config,
         arguments=arguments,
         plan=plan,
         folder=folder,

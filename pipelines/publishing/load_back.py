@@ -1,11 +1,11 @@
 """What was pushed, loaded from the Hub again by its commit and compared with what lies here."""
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checksums import sha256_of
 from pipelines.errors import HubError
 from pipelines.pretrained import Checkpoint
 from pipelines.publishing.hub_calls import call
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     import torch
 
 TOLERANCE = 1e-4  # of logits in fp32; the weights are compared byte by byte, see training/saving.py
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def compare_with_hub(

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checksums import sha256_of
 from pipelines.errors import ConfigError
 from pipelines.publish_sections import PublishConfig
 from pipelines.publishing.contents import CARD, Staged
 from pipelines.publishing.hub_calls import call, without_queries
-from pipelines.publishing.load_back import compare_with_hub, sha256_of
+from pipelines.publishing.load_back import compare_with_hub
 from pipelines.publishing.rights import MARK, Destination
 from pipelines.run import Interrupted, say
 from pipelines.run_folder import RunFolder

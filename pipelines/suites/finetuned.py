@@ -154,7 +154,7 @@ class FineTuning:
             loaded = checkpoint_of("model.name", model.name, model.revision)
             room = getattr(loaded.load("config", AutoConfig.from_pretrained), "max_position_embeddings", None)
         return TaskRun(
-            run=replace(self.config.run, overwrite=False),
+            run=RunConfig(**vars(replace(self.config.run, overwrite=False))),
             data=LabelledDataConfig(max_length=min(spec.max_length, room or spec.max_length)),
             tokenizer=self.config.tokenizer,
             model=model,

@@ -1,20 +1,20 @@
 """Checkpoints that are complete or absent: written aside, checksummed, synced, renamed."""
 
-import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
+from pipelines.checksums import CHECKSUMS, damages, sha256_of
 from pipelines.errors import CheckpointError
 
-CHECKSUMS = "checksums.json"
 ASIDE = ".incomplete"
+ACCOUNT = "account.json"  # of a checkpoint: what the run has done so far
 
 
 def seal(aside: Path, final: Path) -> None:
     """Turns a folder of finished files into a checkpoint: SHA-256 of each file, everything on disk, then one rename."""
-    checksums = {path.relative_to(aside).as_posix(): _sha256(path) for path in _files(aside)}
+    checksums = {path.relative_to(aside).as_posix(): sha256_of(path) for path in _files(aside)}
     (aside / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
     for path in [*_files(aside), aside]:
         _sync(path)
@@ -26,17 +26,7 @@ def seal(aside: Path, final: Path) -> None:
 
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, or None: every file that was sealed must be there, unchanged."""
-    try:
-        checksums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return f"{CHECKSUMS} is missing or unreadable"
-    for name, checksum in checksums.items():
-        path = checkpoint / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if _sha256(path) != checksum:
-            return f"{name} has changed since it was written"
-    return None
+    return next(damages(checkpoint), None)
 
 
 def weight_names(checkpoint: Path) -> set[str]:
@@ -99,11 +89,6 @@ def rotate(root: Path, limit: int | None) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from codecarbon.output_methods.emissions_data import EmissionsData
 
     from pipelines.run_folder import RunFolder
-    from pipelines.sections import RunConfig
+    from pipelines.sections import MeasuredRunConfig
 
 INSTALL = "pip install -c requirements.lock -e '.[energy]'"
 FILE = "energy.json"
@@ -39,7 +39,7 @@ COUNTERS = {
 }
 
 
-def check_energy(run: "RunConfig") -> None:
+def check_energy(run: "MeasuredRunConfig") -> None:
     """Refuses, before anything is trained, what could not be measured.
 
     Raises:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
 
     from pipelines.data.packing import Rows, TrainingRows
-    from pipelines.sections import ModelConfig, RunConfig, TrainingConfig
+    from pipelines.sections import MeasuredRunConfig, ModelConfig, TrainingConfig
     from pipelines.training.trainer import ExactTrainer, Objective
 
 
@@ -47,7 +47,7 @@ class Material(Protocol):
 WAIT = {"timeout": timedelta(hours=2)}
 
 
-def start_processes(run: "RunConfig", training: "TrainingConfig") -> "PartialState":
+def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "PartialState":
     """Joins the process group, sets the CPU threads, and seeds all random numbers.
 
     Raises:
@@ -93,7 +93,8 @@ def start_run(
         The newest complete checkpoint, or None. Damaged ones are named and set aside.
 
     Raises:
-        ConfigError: the folder cannot be used, or data, step size or length differ from those the run was started with.
+        ConfigError: the folder cannot be used, or data, step size or length differ from those the run was started with;
+            the run is past run.stop_at_step.
         CheckpointError: all checkpoints are damaged.
     """
     check = checking()
@@ -103,7 +104,8 @@ def start_run(
     elif state.is_main_process:
         take_run_folder(folder, config, plan.as_dict(), hashes)
         _drop_filled_up_step(folder, plan)
-        _, damaged = checkpoints.newest_complete(folder.checkpoints)
+        newest, damaged = checkpoints.newest_complete(folder.checkpoints)
+        _check_stop(config.run.stop_at_step, newest)
         for checkpoint, reason in damaged.items():
             aside = checkpoints.set_aside(checkpoint)
             say(f"Passing over a damaged checkpoint: {checkpoint}: {reason}. It is now {aside}")
@@ -126,6 +128,15 @@ def start_run(
     if newest is not None:
         say(f"Going on from {newest}")
     return newest
+
+
+def _check_stop(stop_at_step: int | None, newest: Path | None) -> None:
+    """Raises ConfigError if the run has come to the step already that it is to stop at."""
+    if stop_at_step is not None and newest is not None and checkpoints.step_of(newest) >= stop_at_step:
+        raise ConfigError(
+            f"run.stop_at_step is {stop_at_step}, but the run has come to step {checkpoints.step_of(newest)} already: "
+            f"{newest}. Set a later step, or leave it out."
+        )
 
 
 def _drop_filled_up_step(folder: RunFolder, plan: Plan) -> None:
@@ -251,7 +262,7 @@ def score_old(model: "PreTrainedModel", evaluations: dict[str, Callable[[Any], d
 
 def train_model(
     *,
-    training: "TrainingConfig",
+    config: Any,
     arguments: "TrainingArguments",
     plan: Plan,
     folder: RunFolder,
@@ -268,12 +279,13 @@ def train_model(
     """Trains from a checkpoint of the run folder, or from the start.
 
     Args beyond those of ExactTrainer:
+        config: the resolved config, for its sections training and run.
         rows: says what a block is to the objective.
         score_of: of an evaluation's metrics, to keep the best weights by; None: the last are kept.
         patience: evaluations in a row that are no better before training stops; None: it does not.
 
     Raises:
-        Interrupted: stopped by SIGTERM or Ctrl-C, after writing a checkpoint.
+        Interrupted: stopped by SIGTERM, Ctrl-C or run.stop_at_step, after writing a checkpoint.
         TrainingError: the loss is not finite or has left its range.
     """
     from pipelines.data.packing import TrainingBlocks
@@ -281,6 +293,7 @@ def train_model(
     from pipelines.training.progress import ProgressBar
     from pipelines.training.trainer import ExactTrainer
 
+    training, stop_at_step = config.training, config.run.stop_at_step
     step = 0 if checkpoint is None else checkpoints.step_of(checkpoint)
     if arguments.should_save:
         folder.rewind_metrics(step, plan.steps)
@@ -304,12 +317,14 @@ def train_model(
             objective=objective,
             evaluate_model=evaluate_model,
             log_event=folder.append_metrics,
+            record_step=folder.append_step,
             epoch_of_step=lambda done: min(done * plan.rows_per_step, plan.rows) / len(text.train),
             flops_per_token=plan.flops_per_token,
             use_muon=training.optim == "muon",
             max_loss_spike=training.max_loss_spike,
             save_total_limit=training.save_total_limit,
             should_stop=stop,
+            stop_at_step=stop_at_step,
             best=best,
             callbacks=[progress],
         )
@@ -320,7 +335,7 @@ def train_model(
             progress.close()
         done = trainer.state.global_step * plan.rows_per_step
         trainer.blocks = TrainingBlocks(text.train, order, done, min(done, plan.rows), rows)  # fewer, if it ended early
-        if trainer.stop_requested and trainer.state.global_step < plan.steps:
+        if trainer.stop_requested and (trainer.state.global_step < plan.steps or plan.steps == stop_at_step):
             raise Interrupted(
                 f"Stopped after step {trainer.state.global_step} of {plan.steps}; the checkpoint is "
                 f"{folder.checkpoints / f'checkpoint-{trainer.state.global_step}'}."

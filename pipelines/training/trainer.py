@@ -21,7 +21,6 @@ from pipelines.training import checkpoints
 from pipelines.training.best import BestWeights
 from pipelines.training.optimizers import muon_with_adamw
 
-ACCOUNT = "account.json"
 POSITIONS = ("input_ids", "decoder_input_ids")  # what a batch holds of computed positions
 SPIKE_WINDOW = 50  # optimizer steps whose median a loss is held against
 SPIKE_WARMUP = 20  # steps before the spike guard starts
@@ -70,11 +69,13 @@ class ExactTrainer(Trainer):
         objective: loss and count of a batch.
         evaluate_model: model -> metrics with the prefix eval_; called where Trainer evaluates.
         log_event: called with every logged event on rank 0.
+        record_step: called on rank 0 with step, loss and grad_norm of every step that is about to be made.
         epoch_of_step: optimizer step -> true epoch (Trainer sees a run as a single pass over its places).
         flops_per_token: for MFU and total_flos.
         use_muon: Muon for hidden matrices, AdamW for the rest.
         max_loss_spike: see TrainingConfig.
         should_stop: asked after every step; True saves a checkpoint and ends training.
+        stop_at_step: a checkpoint is saved and training ends after this step.
         best: keeps the weights of the best evaluation, and may end training.
     """
 
@@ -93,10 +94,12 @@ class ExactTrainer(Trainer):
         log_event: Callable[[dict[str, float]], None],
         epoch_of_step: Callable[[int], float],
         flops_per_token: float,
+        record_step: Callable[[dict[str, float]], None] = lambda step: None,
         use_muon: bool = False,
         max_loss_spike: float | None = None,
         save_total_limit: int | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        stop_at_step: int | None = None,
         best: BestWeights | None = None,
         callbacks: list[TrainerCallback] | None = None,
     ) -> None:
@@ -116,12 +119,14 @@ class ExactTrainer(Trainer):
         self.objective: Objective = objective
         self.evaluate_model = evaluate_model
         self.log_event = log_event
+        self.record_step = record_step
         self.epoch_of_step = epoch_of_step
         self.flops_per_token = flops_per_token
         self.use_muon = use_muon
         self.max_loss_spike = max_loss_spike
         self.save_limit = save_total_limit
         self.should_stop = should_stop
+        self.stop_at_step = stop_at_step
         self.best = best
         self.stop_requested = False
         self.account = Account()
@@ -176,12 +181,15 @@ class ExactTrainer(Trainer):
         return loss * self.accelerator.num_processes
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Trainer's gradient norm, held against the guard: the last look at a step before its update."""
+        """Trainer's gradient norm, held against the guard and recorded: the last look at a step before its update."""
         grad_norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         loss = self._step_loss
         if self.args.world_size > 1:
             loss = self.accelerator.reduce(loss, reduction="sum")
-        self._guard(float(loss), float(grad_norm))
+        figures = {"loss": float(loss), "grad_norm": float(grad_norm)}
+        self._guard(**figures)
+        if self.is_world_process_zero():
+            self.record_step({"step": self.state.global_step + 1, **figures})
         return grad_norm
 
     def _guard(self, loss: float, grad_norm: float) -> None:
@@ -273,7 +281,7 @@ class ExactTrainer(Trainer):
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Trainer's train, with the account of the checkpoint restored too."""
         if resume_from_checkpoint is not None:
-            saved = json.loads((Path(resume_from_checkpoint) / ACCOUNT).read_text(encoding="utf-8"))
+            saved = json.loads((Path(resume_from_checkpoint) / checkpoints.ACCOUNT).read_text(encoding="utf-8"))
             self.account, self._last_logged = Account(**saved), Account(**saved)
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
@@ -308,7 +316,7 @@ class ExactTrainer(Trainer):
         if self.args.should_save:
             # A pickle of the arguments, with this machine's paths; config.yaml has all that is in it.
             (aside / "training_args.bin").unlink(missing_ok=True)
-            (aside / ACCOUNT).write_text(json.dumps(asdict(self.account)), encoding="utf-8")
+            (aside / checkpoints.ACCOUNT).write_text(json.dumps(asdict(self.account)), encoding="utf-8")
             checkpoints.seal(aside, root / name)
             checkpoints.rotate(root, self.save_limit)
         self.accelerator.wait_for_everyone()
@@ -327,7 +335,8 @@ class _StopOnRequest(TrainerCallback):
         self.trainer.finish_step()
         if state.global_step >= state.max_steps:
             control.should_evaluate = False  # the recipe evaluates the finished model
-        if self.trainer.stop_requested or (args.world_size == 1 and self.trainer.should_stop()):
+        asked = self.trainer.stop_requested or (args.world_size == 1 and self.trainer.should_stop())
+        if asked or state.global_step == self.trainer.stop_at_step:
             self.trainer.stop_requested = True
             control.should_save = True
             control.should_training_stop = True
