@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.checking import end_check
 from pipelines.errors import ConfigError, VerificationError
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
@@ -36,6 +37,7 @@ def verify(folder: RunFolder, section: "VerifyConfig", recipes: Path) -> None:
     _check_section(run, section, recipes)
     checks = [check_checkpoints(run), check_files(run), check_published(run), check_receipt(run)]
     found = [check for check in checks if check is not None]
+    end_check()
     if run.trains_by_steps:
         found += check_again(run, section, recipes)
     else:
