@@ -13,6 +13,7 @@ from pipelines.data.receipt import training_receipt
 from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.errors import DataError
 from pipelines.finetuning.evaluating import Evaluator, spread_rows
+from pipelines.finetuning.few_rows import FewRows
 from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
@@ -190,7 +191,9 @@ def fit(
             objective: Any = task.loss(copy, False)
             return objective if task.sparse is None else replace(objective, head=SparseHead(copy))
 
-        prove(folder, config, state, model, Material(examples["train"], task.tokenizer), collator, exact)
+        few = FewRows.of(task, validation, limit)
+        material, misjudged = Material(examples["train"], task.tokenizer), None if task.generates else few.misjudged
+        prove(folder, config, state, model, material, collator, exact, None, few.evaluate, misjudged)
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})

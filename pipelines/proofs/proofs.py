@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
+from pipelines.errors import DataError
 from pipelines.proofs.steps import take_steps
 from pipelines.proofs.subject import Subject
 
 TOLERANCE = 1e-4  # share of the largest gradient or logit; rounding in fp32 is some 1e-6, a defect 1e-2 and more
 ROWS = 3  # rows of a proof, beside one without targets: so micro-batches differ in their counts
+# Figures of an evaluation that rounding changes little; the share of right ones jumps where two are nearly alike.
+SMOOTH = ("loss", "tokens")
 LABELS = ("shift_labels", "labels", "start_positions", "end_positions")
 
 
@@ -320,11 +323,29 @@ def evaluation(subject: Subject) -> Proof:
     if subject.evaluate is None:
         return Proof("evaluation", statement, None, TOLERANCE, "This recipe scores in another way.")
     model = subject.copy(dropout=True)
-    many, again, one = (subject.evaluate(model, batch_size=rows) for rows in (8, 8, 1))
-    names = [name for name in many if not name.endswith("seconds") and np.isfinite(many[name])]
+    objective = subject.make_objective(model)
+    many, again, one = (subject.evaluate(model, objective=objective, batch_size=rows) for rows in (8, 8, 1))
+    names = [name for name in many if name.endswith(SMOOTH) and np.isfinite(many[name])]
+    if not names:
+        return Proof("evaluation", statement, None, TOLERANCE, "None of the few held-out rows has a target.")
     worst = max(abs(many[name] - other[name]) / max(1.0, abs(many[name])) for name in names for other in (again, one))
     cause = "Dropout is on, or a loss is averaged in each batch."
     return Proof("evaluation", statement, worst, TOLERANCE, cause)
+
+
+def scoring(subject: Subject) -> Proof:
+    """A model that is certain of each held-out row's own label has the highest score: the share of rows without it."""
+    statement = "Held-out rows are scored as all right when the model's outputs are certain of their own labels."
+    if subject.misjudged is None:
+        return Proof("scoring", statement, None, 0, "No output of the model stands for the answer to a row.")
+    model = subject.copy().eval()
+    objective: Any = subject.make_objective(model)
+    limit, cause = objective.beyond_reach, "Outputs are read wrongly, or of positions or rows that they are not of."
+    try:
+        wrong = subject.misjudged(model, objective)
+    except DataError as error:  # a metric was given what is no label
+        return Proof("scoring", statement, 1.0, limit, str(error))
+    return Proof("scoring", statement, wrong, limit, cause)
 
 
 def _first_rows(blocks: TrainingBlocks) -> TrainingBlocks:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LAYERS = 2  # of the copy
-LONGEST = 128  # positions of a packed row
 LARGEST = 30_000_000  # parameters above which the copy is narrower, too
 WIDTHS = {  # names of config fields of transformers -> what they are measured in
     "heads": ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads"),
@@ -36,7 +35,9 @@ class Subject:
         blocks: the rows of the run, in their order.
         collator: rows -> a batch, or its parts.
         tokenizer: made the rows.
-        evaluate: (model, batch_size) -> metrics of some held-out rows; None: that is not proved.
+        evaluate: (model, objective, batch_size) -> metrics of a few held-out rows; None: that is not proved.
+        misjudged: (model, objective) -> share of a few held-out rows that are scored as wrong though the model is
+            certain of their labels; None: that is not proved.
         isolates: documents of a row are not to see each other.
     """
 
@@ -46,6 +47,7 @@ class Subject:
     collator: Callable[..., Any]
     tokenizer: "PreTrainedTokenizerBase"
     evaluate: Callable[..., dict[str, float]] | None = None
+    misjudged: Callable[..., float] | None = None
     isolates: bool = False
 
     @property
@@ -73,7 +75,7 @@ class Subject:
 
 
 def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingBlocks:
-    """The rows that proofs are made of: the first of the run, packed ones cut to 128 positions.
+    """The rows that proofs are made of: the first of the run, packed ones shortened.
 
     Args:
         documents: the training split.
@@ -81,7 +83,7 @@ def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingB
         rows: says what a block is to the objective.
     """
     if isinstance(documents, PackedDocuments):
-        documents = replace(documents, block_size=min(documents.block_size, LONGEST))
+        documents = documents.shortened()
     count = min(len(documents), 64)
     return TrainingBlocks(documents, documents.order(seed, 1), count, count, rows)
 
