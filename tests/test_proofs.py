@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,22 @@ import torch
 from architectures import DECODERS, ENCODERS, VOCABULARY, build, objective_of
 from exact_step import masking, ragged_documents
 from finetune_runs import flags
+from task_step import CONFIGS as TASKS
+from task_step import prepared, rows_of
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import evaluate_language_model
 from pipelines.evaluation.masked_language_modeling import FixedMask
+from pipelines.finetuning.proving import FewRows, exact_loss
 from pipelines.proofs import proofs
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
 from pipelines.run import run_recipe
 from pipelines.sections import MaskedLanguageModelEvaluationConfig
+from pipelines.tasks.task import Limit
+from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer
 
@@ -132,7 +138,8 @@ def test_a_run_is_proved_and_tells_so(tmp_path: Path, capsys: pytest.CaptureFixt
     made = json.loads((tmp_path / "run" / "proof.json").read_text())
     assert made["enabled"] and all(one["holds"] for one in made["proofs"])
     assert {one["name"] for one in made["proofs"] if one["figure"] is not None} == {
-        *("accumulation", "padding", "supervision", "vocabulary", "gradients", "saving", "repetition")
+        *("accumulation", "padding", "supervision", "vocabulary", "gradients"),
+        *("evaluation", "scoring", "saving", "repetition"),
     }
     assert "Does not apply: A row is one example." in (tmp_path / "run" / "report.html").read_text()
     card = (tmp_path / "run" / "model" / "README.md").read_text()
@@ -287,3 +294,81 @@ def test_dropout_that_stays_on_in_evaluation() -> None:
             module.p = 0.5
     proof = proofs.evaluation(whole)
     assert not proof.holds and "Dropout is on" in proof.cause
+
+
+def of_task(case: str, prepare: Callable[[Any], None] = lambda task: None) -> Subject:
+    """The eight rows of a task, as held-out ones too."""
+    task, examples, model = prepared(case)
+    prepare(task)
+    few = FewRows.of(task, rows_of(case), Limit(40, task.policies[0]))
+    blocks = TrainingBlocks(examples, TrainingOrder(len(examples), seed=0), 8, 8)
+    return Subject(
+        model,
+        partial(exact_loss, task),
+        blocks,
+        task.collate,
+        task.tokenizer,
+        few.evaluate,
+        None if task.generates else few.misjudged,
+    )
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_held_out_rows_of_every_task(case: str) -> None:
+    whole = of_task(case)
+    assert (proofs.evaluation(whole).figure or 0) <= 1e-6
+    scoring = proofs.scoring(whole)
+    assert scoring.figure == (None if case.startswith(("summary", "chat")) else 0)
+
+
+def test_a_metric_that_is_given_what_marks_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All positions up to the number of words, those without a label as -100."""
+
+    def every_position(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+        first_BT = batch["labels"] != IGNORE_INDEX
+        tags_BT = logits.argmax(-1).masked_fill(~first_BT, IGNORE_INDEX)
+        counts = first_BT.sum(dim=1).tolist()
+        return [(tags_T[:n].tolist(), [1.0] * n) for tags_T, n in zip(tags_BT, counts, strict=True)]
+
+    monkeypatch.setattr(TokenClassification, "outputs", every_position)
+    proof = proofs.scoring(of_task("tokens-bert", lambda task: setattr(task, "spans", ())))
+    assert not proof.holds and "hold -100" in proof.cause
+
+
+def reversed_choices(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return [one.flip(0).numpy()[:n] for one, n in zip(logits, batch["choice_counts"].tolist(), strict=True)]
+
+
+def shifted(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return list(logits.roll(1, dims=-1).numpy())
+
+
+def without_pieces(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    """Every position of text, special tokens and further pieces of words among them."""
+    return [
+        (tags_T[mask_T].tolist(), [1.0] * int(mask_T.sum()))
+        for tags_T, mask_T in zip(logits.argmax(-1), batch["attention_mask"].bool(), strict=True)
+    ]
+
+
+def smallest(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return list((-logits).softmax(-1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("case", "outputs"),
+    [
+        ("choice-bert", reversed_choices),
+        ("question-bert", shifted),
+        ("tokens-bert", without_pieces),
+        ("single-bert", smallest),
+        ("multi-bert", smallest),
+        ("regression-roberta", lambda self, logits, batch: list((logits + 1).numpy())),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_outputs_that_are_read_wrongly(case: str, outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = of_task(case)
+    monkeypatch.setattr(type(whole.misjudged.__self__.task), "outputs", outputs)
+    proof = proofs.scoring(whole)
+    assert not proof.holds and proof.figure > 0.5, proof

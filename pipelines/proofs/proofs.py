@@ -343,7 +343,7 @@ def scoring(subject: Subject) -> Proof:
     limit, cause = objective.beyond_reach, "Outputs are read wrongly, or of positions or rows that they are not of."
     try:
         wrong = subject.misjudged(model, objective)
-    except DataError as error:  # a metric was given what is no label
+    except (DataError, ValueError, LookupError) as error:  # such as a metric that is given what is no label
         return Proof("scoring", statement, 1.0, limit, str(error))
     return Proof("scoring", statement, wrong, limit, cause)
 

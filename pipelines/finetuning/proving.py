@@ -1,15 +1,22 @@
-"""A few held-out rows, which the proofs `evaluation` and `scoring` of a fine-tuning run are made on."""
+"""What the proofs of a fine-tuning run are made on: the loss of its copy, and a few held-out rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipelines.data.examples import Examples
 from pipelines.data.labelled import Rows
 from pipelines.finetuning.evaluating import Evaluator, spread_rows
+from pipelines.models.sparse_head import SparseHead
 from pipelines.tasks.task import Limit, Loss, Task
 
 FEW = 8
 AT_ONCE = 4  # so that there are several batches, with padding in them
+
+
+def exact_loss(task: Task, model: Any) -> Any:
+    """The loss of a model of a task in fp32; of the copy that proofs are made on, too."""
+    loss: Any = task.loss(model, False)
+    return loss if task.sparse is None else replace(loss, head=SparseHead(model))
 
 
 @dataclass(frozen=True)
