@@ -28,7 +28,9 @@ from pipelines.proofs import proofs
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
 from pipelines.run import run_recipe
-from pipelines.sections import MaskedLanguageModelEvaluationConfig
+from pipelines.sections import DataConfig, DataFiles, MaskedLanguageModelEvaluationConfig
+from pipelines.task_sections import ClassificationConfig, LabelledDataConfig
+from pipelines.tasks.classification import TextClassification
 from pipelines.tasks.task import Limit
 from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
@@ -173,6 +175,55 @@ def test_a_proof_that_does_not_hold_stops_the_run(
 
 
 # ---------------------------------------------------------------- planted defects
+
+
+def test_labelled_rows_that_are_drawn_from_equal_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Forty rows, each of which stands there twice: one text is on one side, unless the draw forgets of it."""
+    from pipelines.data import labelled
+
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": f"film {n % 20}", "label": n % 2} for n in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = LabelledDataConfig(files=DataFiles(train=str(path)), validation_share=0.25)
+
+    def loaded() -> tuple[Any, str]:
+        data = labelled.load_labelled(config, TextClassification(ClassificationConfig()), with_test=False)
+        return data.receipt["validation"], capsys.readouterr().err
+
+    receipt, told = loaded()
+    assert receipt["rows_also_in_train"] == 0 and "WARNING" not in told
+    numbers = iter(range(40))
+    monkeypatch.setattr(TextClassification, "group_key", lambda self, row: str(next(numbers)))
+    receipt, told = loaded()
+    assert 0 < receipt["rows_also_in_train"] <= receipt["rows_kept"]
+    assert f"WARNING: {receipt['rows_also_in_train']} of {receipt['rows_kept']} rows of validation" in told
+
+
+def test_documents_that_are_drawn_from_equal_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.data import loading
+
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": f"film {n % 20}"}) + "\n" for n in range(40)), encoding="utf-8")
+    config = DataConfig(files=DataFiles(train=str(path)), validation_share=0.25)
+
+    def loaded() -> tuple[int, str]:
+        return loading.load_corpus(config).receipt["train_texts_in_validation"], capsys.readouterr().err
+
+    inside, told = loaded()
+    assert inside == 0 and "WARNING" not in told
+    by_hash = loading.draw_by_hash
+    monkeypatch.setattr(loading, "draw_by_hash", lambda table, hashes, share: by_hash(table, _by_place(hashes), share))
+    inside, told = loaded()
+    assert inside > 0 and f"WARNING: {inside} of " in told and "letter for letter" in told
+
+
+def _by_place(hashes: np.ndarray) -> np.ndarray:
+    """Hashes that know nothing of the texts."""
+    return np.random.default_rng(0).permutation(len(hashes)).astype(np.uint64)
 
 
 def test_a_loss_that_is_averaged_in_each_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
