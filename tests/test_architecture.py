@@ -5,7 +5,7 @@ import ast
 from conftest import RECIPES, REPOSITORY
 
 GROUND = {"config", "config_rules", "sections", "task_sections", "errors", "run", "run_folder", "environment", "hub"}
-GROUND |= {"pretrained", "suite_sections", "publish_sections"}
+GROUND |= {"argument_types", "pretrained", "suite_sections", "publish_sections"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
 ALLOWED = {
     "errors": set(),
@@ -16,7 +16,8 @@ ALLOWED = {
     "pretrained": {"errors", "hub"},
     "hub": {"errors"},
     "config": {"config_rules", "errors"},
-    "config_rules": {"errors"},
+    "config_rules": {"argument_types", "errors"},
+    "argument_types": {"errors"},
     "run": {"config", "errors"},
     "run_folder": {"config", "config_rules", "errors", "run"},
     "environment": {"run"},

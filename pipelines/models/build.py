@@ -304,6 +304,10 @@ def _config_from_scratch(
     if unknown and isinstance(config.config, Mapping):  # published config.json files carry keys that are no settings
         hint = did_you_mean(unknown[0], set(vars(defaults)) | set(defaults.attribute_map))
         raise ConfigError(f"model.config.{unknown[0]} is no setting of a {model_type} config.{hint}")
+    for name in (
+        name for name in _SIZES if _below_one(values.get(name)) and not _below_one(getattr(defaults, name, 1))
+    ):
+        raise ConfigError(f"model.config.{name} must be at least 1; found {values[name]}. Leave it out, or raise it.")
     try:
         model_config = AutoConfig.for_model(model_type, **{**filled, **values, **settings})
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
@@ -323,8 +327,28 @@ def _config_from_scratch(
 
 
 _POSITION_NAMES = ("max_position_embeddings", "n_positions")
+# Settings that count layers, heads or what a layer is wide; of 0 of them, models are made that cannot compute.
+_SIZES = (
+    *(
+        "num_hidden_layers",
+        "num_layers",
+        "num_decoder_layers",
+        "encoder_layers",
+        "decoder_layers",
+        "n_layer",
+        "n_layers",
+    ),
+    *("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads", "n_head", "n_heads"),
+    *("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "head_dim", "d_kv", "num_key_value_heads"),
+    *("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "hidden_dim", "n_inner"),
+    *("type_vocab_size", "sliding_window", "local_attention", *_POSITION_NAMES),
+)
 # Settings that configs take without having an attribute for them: kept in rope_parameters, or read with a default.
 _NOT_ATTRIBUTES = {"rope_theta", "global_attn_every_n_layers", "position_buckets", "norm_rel_ebd", "share_att_key"}
+
+
+def _below_one(size: Any) -> bool:
+    return isinstance(size, int) and size < 1
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:
