@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import DECODERS, ENCODERS, VOCABULARY, build, objective_of
+from architectures import DECODERS, ENCODERS, VOCABULARY, FewTokens, build, objective_of
 from exact_step import masking, ragged_documents
 from finetune_runs import flags
 from task_step import CONFIGS as TASKS
@@ -36,13 +36,11 @@ from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer
 
-EOS = 1
+EOS = FewTokens.eos_token_id
 
 
-class Tokenizer:
+class Tokenizer(FewTokens):
     """What the proofs ask of one."""
-
-    eos_token_id = EOS
 
     def __len__(self) -> int:
         return VOCABULARY

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.data.framing import document_frame
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.errors import DataError
 from pipelines.proofs.steps import take_steps
@@ -159,14 +160,14 @@ def _causal_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> i
     import torch
 
     documents, wrong, seen, learnt = subject.blocks.documents, 0, 0, 0
-    eos = subject.tokenizer.eos_token_id
+    _, eos = document_frame(subject.tokenizer)
     for row in rows:
         ids, labels = row["input_ids"], row["shift_labels"]
         within = row.get("position_ids", np.arange(len(ids)))
         goes_on = np.append(within[1:] == within[:-1] + 1, False)
         stated = labels != IGNORE_INDEX
         wrong += int((labels[:-1][goes_on[:-1] & stated[:-1]] != ids[1:][goes_on[:-1] & stated[:-1]]).sum())
-        if isinstance(documents, PackedDocuments) and eos is not None:
+        if isinstance(documents, PackedDocuments):
             ends = np.flatnonzero((ids[1:] == eos) & goes_on[:-1])
             seen, learnt = seen + len(ends), learnt + int((labels[ends] == eos).sum())
     wrong += seen - learnt
@@ -192,6 +193,7 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
     """Rows whose decoder is not given its own targets one place later, or whose targets do not end with the end."""
     import torch
 
+    _, eos = document_frame(subject.tokenizer)
     wrong, longest = 0, max(len(row["labels"]) for row in rows if "labels" in row) if "labels" in rows[0] else None
     for row in rows:
         (part,) = subject.batch([row])
@@ -200,7 +202,7 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
         wrong += int(not torch.equal(given[1:][both], labels[:-1][both]))
         stated = labels[labels != IGNORE_INDEX]
         is_cut = longest is not None and len(row["labels"]) == longest  # maybe, and then it ends where it was cut
-        wrong += int(len(stated) == 0 or (not is_cut and int(stated[-1]) != subject.tokenizer.eos_token_id))
+        wrong += int(len(stated) == 0 or (not is_cut and int(stated[-1]) != eos))
     return wrong
 
 
@@ -308,7 +310,7 @@ def repetition(subject: Subject) -> Proof:
         return take_steps(model, blocks, subject.collator, objective, folder, **{**shared, **options})
 
     with tempfile.TemporaryDirectory(prefix="plumbline-") as first, tempfile.TemporaryDirectory() as second:
-        whole = run(Path(first), save_steps=1)
+        whole = run(Path(first), save_steps=2)
         again = run(Path(second))
         resumed = run(Path(second), resume=Path(first) / "checkpoint-2")
     different = sum(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LAYERS = 2  # of the copy
-LARGEST = 30_000_000  # parameters above which the copy is narrower, too
+LARGEST = 10_000_000  # parameters above which the copy is narrower, too
 WIDTHS = {  # names of config fields of transformers -> what they are measured in
     "heads": ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads"),
     "groups": ("num_key_value_heads",),
