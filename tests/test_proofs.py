@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import DECODERS, ENCODERS, VOCABULARY, FewTokens, build, objective_of
+from architectures import DECODERS, ENCODERS, VOCABULARY, FewTokens, attentions_of, build, objective_of
 from exact_step import masking, ragged_documents
 from finetune_runs import flags
 from task_step import CONFIGS as TASKS
@@ -24,11 +24,13 @@ from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import evaluate_language_model
 from pipelines.evaluation.masked_language_modeling import FixedMask
 from pipelines.finetuning.proving import FewRows, exact_loss
+from pipelines.models.build import build_model
 from pipelines.proofs import proofs
+from pipelines.proofs import subject as subjects
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
 from pipelines.run import run_recipe
-from pipelines.sections import DataConfig, DataFiles, MaskedLanguageModelEvaluationConfig
+from pipelines.sections import DataConfig, DataFiles, MaskedLanguageModelEvaluationConfig, ModelConfig
 from pipelines.task_sections import ClassificationConfig, LabelledDataConfig
 from pipelines.tasks.classification import TextClassification
 from pipelines.tasks.task import Limit
@@ -118,6 +120,54 @@ def test_the_copy_is_small_and_of_the_same_kind() -> None:
     assert small.config.num_attention_heads // small.config.num_key_value_heads == 4, "grouped as before"
     assert sum(one.numel() for one in small.parameters()) < 0.05 * sum(one.numel() for one in large.parameters())
     assert large.config.num_hidden_layers == 6, "the model itself is as it was"
+
+
+DEEP = {"num_hidden_layers": 6, "n_layer": 6, "n_layers": 6, "num_layers": 6}
+DEEP |= {"hidden_size": 256, "n_embd": 256, "dim": 256, "d_model": 256, "embedding_size": 64}
+DEEP |= {"intermediate_size": 512, "hidden_dim": 512, "d_ff": 512, "num_key_value_heads": 4, "head_dim": 32}
+DEEP |= dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 8)
+SIDES = {
+    f"{side}_{name}": size
+    for side in ("encoder", "decoder")
+    for name, size in (("layers", 6), ("attention_heads", 8), ("ffn_dim", 512))
+}
+SEQ2SEQ = {"t5": {"d_model": 0, "d_kv": 32, "d_ff": 0, "num_layers": 0, "num_heads": 0}}
+SEQ2SEQ |= dict.fromkeys(("bart", "marian"), {"d_model": 0, **SIDES})
+HEADED = ("sequence", "token", "question", "choice")
+WIDE = [
+    *((name, objective_of(name)) for name in [*DECODERS, *ENCODERS]),
+    *((name, "seq2seq") for name in SEQ2SEQ),
+    *((name, HEADED[place % 4]) for place, name in enumerate(ENCODERS)),
+]
+
+
+@pytest.mark.parametrize(("kind", "head"), WIDE)
+def test_the_copy_of_a_deep_and_wide_model(kind: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers, one of each kind that there is; narrower in all places alike, so that it can compute."""
+    monkeypatch.setattr(subjects, "LARGEST", 0)
+    sizes = (DECODERS | ENCODERS | SEQ2SEQ)[kind]
+    sizes = sizes | {name: size for name, size in DEEP.items() if name in sizes}
+    attention = attentions_of(kind)[0] if kind not in SEQ2SEQ else "eager"
+    config = ModelConfig(config={"model_type": kind, **sizes}, attn_implementation=attention)
+    with torch.device("meta"):
+        model = build_model(head, config, FewTokens(), 64)
+    small = shrunk(model)
+    ids = torch.full((1, 1, 8) if head == "choice" else (1, 8), 5)
+    with torch.no_grad():
+        small(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            **({"decoder_input_ids": ids} if head == "seq2seq" else {}),
+        )
+    assert type(small) is type(model)
+    assert small.config.num_hidden_layers == LAYERS < model.config.num_hidden_layers
+    assert small.config.hidden_size < model.config.hidden_size
+    whole, few = (sum(one.numel() for one in net.parameters()) for net in (model, small))
+    assert few < 0.1 * whole
+    for name in ("layer_types", "no_rope_layers"):
+        if isinstance(getattr(model.config, name, None), list):
+            assert set(getattr(small.config, name)) == set(getattr(model.config, name))
+            assert len(getattr(small.config, name)) == LAYERS
 
 
 # ---------------------------------------------------------------- in a run

@@ -19,8 +19,8 @@ LARGEST = 10_000_000  # parameters above which the copy is narrower, too
 WIDTHS = {  # names of config fields of transformers -> what they are measured in
     "heads": ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads"),
     "groups": ("num_key_value_heads",),
-    "hidden": ("hidden_size", "d_model", "embedding_size"),
-    "inner": ("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner"),
+    "hidden": ("hidden_size", "d_model", "embedding_size", "pooler_hidden_size"),
+    "inner": ("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner", "hidden_dim"),
 }
 DEPTHS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
 
@@ -119,12 +119,7 @@ def shrunk(model: Any) -> Any:
 
 def _shrink(config: Any, narrow: bool) -> None:
     """Takes layers away, and width if that is wanted, from a config of transformers in place."""
-    for name in DEPTHS:
-        depth = getattr(config, name, None)
-        if isinstance(depth, int) and depth > LAYERS:
-            setattr(config, name, LAYERS)
-    if isinstance(getattr(config, "layer_types", None), list):
-        config.layer_types = config.layer_types[:LAYERS]
+    _keep_two_layers(config)
     if not narrow:
         return
     heads: Any = getattr(config, "num_attention_heads", None)
@@ -144,6 +139,21 @@ def _shrink(config: Any, narrow: bool) -> None:
             width = getattr(config, name, None)
             if isinstance(width, int):
                 setattr(config, name, max(8, round(width / factor)))
+
+
+def _keep_two_layers(config: Any) -> None:
+    """The first layer, and the next that is of another kind by what a config lists for each; else the second."""
+    depth: Any = getattr(config, "num_hidden_layers", None)
+    listed = {name: kinds for name, kinds in vars(config).items() if isinstance(kinds, list) and len(kinds) == depth}
+    for name in DEPTHS:
+        layers = getattr(config, name, None)
+        if isinstance(layers, int) and layers > LAYERS:
+            setattr(config, name, LAYERS)
+    if isinstance(depth, int) and depth > LAYERS:
+        kinds = list(zip(*listed.values(), strict=True)) or [()]
+        other = next((place for place, kind in enumerate(kinds) if kind != kinds[0]), 1)
+        for name, kind in listed.items():
+            setattr(config, name, [kind[0], kind[other]])
 
 
 def without_dropout(model: Any) -> Any:
