@@ -1638,6 +1638,20 @@ PUBLISHING = [
         {"run/config.yaml": "{}\n"},
     ),
     BadInput(
+        "damaged receipt of a run",
+        "publish_to_hub.py run --publish.dry_run true",
+        "The card tells what the receipt counts, and it cannot be read.",
+        "Restore the file, or train anew; publish_to_hub.py trains nothing itself.",
+        {
+            "run": run_of(
+                "finetune_classification.py --config small.yaml",
+                small("classification"),
+                metrics_dot_json={"eval_accuracy": 0.5},
+                receipt_dot_json="{",
+            )
+        },
+    ),
+    BadInput(
         "Hub that cannot be reached",
         f"{CLASSIFY} --publish.repo_id user/name",
         "A run that is to be published finds out before its first step whether it can be.",
