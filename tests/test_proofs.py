@@ -113,7 +113,8 @@ def test_the_copy_is_small_and_of_the_same_kind() -> None:
         num_attention_heads=16,
         num_key_value_heads=4,
     )
-    large = LlamaForCausalLM(config)
+    with torch.device("meta"):
+        large = LlamaForCausalLM(config)
     small = shrunk(large)
     assert type(small) is LlamaForCausalLM
     assert small.config.num_hidden_layers == LAYERS and small.config.vocab_size == 5_000
@@ -418,6 +419,23 @@ def test_held_out_rows_of_every_task(case: str) -> None:
     assert (proofs.evaluation(whole).figure or 0) <= 1e-6
     scoring = proofs.scoring(whole)
     assert scoring.figure == (None if case.startswith(("summary", "chat")) else 0)
+
+
+def test_targets_that_end_with_sep_where_a_tokenizer_has_no_eos() -> None:
+    """As with BERT's tokenizer; an end of another kind is found."""
+    whole = of_task("summary-t5")
+    end = whole.tokenizer.eos_token_id
+    assert proofs.supervision(whole).figure == 0
+
+    class WithSep(Tokenizer):
+        eos_token_id, sep_token_id = None, end
+
+    assert proofs.supervision(replace(whole, tokenizer=WithSep())).figure == 0
+
+    class WithAnother(Tokenizer):
+        eos_token_id, sep_token_id = None, end + 1
+
+    assert not proofs.supervision(replace(whole, tokenizer=WithAnother())).holds
 
 
 def test_a_metric_that_is_given_what_marks_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
