@@ -295,11 +295,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     values = {} if values is None else values
+    if _holds_itself(values, [], set()):
+        raise ConfigError(f"{path}: an alias (*name) stands inside of what it stands for. Write the values out.")
     if not isinstance(values, dict):
         raise ConfigError(
             f"{path} must hold a map of sections such as 'training:'. It holds a {type(values).__name__}."
         )
     return values
+
+
+def _holds_itself(value: Any, around: list[int], finite: set[int]) -> bool:
+    """Whether maps and lists, as YAML's aliases make them, go on for ever; `around` are those that `value` is in."""
+    if id(value) in around or not isinstance(value, dict | list) or id(value) in finite:
+        return id(value) in around
+    inside = value.values() if isinstance(value, dict) else value
+    if any(_holds_itself(one, [*around, id(value)], finite) for one in inside):
+        return True
+    finite.add(id(value))
+    return False
 
 
 def typed(dataclass_type: type[ConfigT], values: Mapping[str, Any], source: str) -> ConfigT:

@@ -1,12 +1,10 @@
 """Rules that no type can state: alternatives, ranges, and which fields of TrainingArguments may be passed on."""
 
-import ast
 import dataclasses
-import importlib.util
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from pipelines.argument_types import annotations, expected
 from pipelines.checking import refuse
 from pipelines.errors import ConfigError, did_you_mean
 
@@ -130,6 +128,8 @@ NEEDS = (
     ("run.country_iso_code", "run.measure_energy"),
 )
 _BELOW_ONE = 0.9999999
+# The rows of a run, which is their product, are the length of a sequence, at most 2**63 - 1.
+_MOST_STEPS, _MOST_ROWS = 100_000_000, 100_000
 _MOST_THREADS = 1024  # torch ends the process where it cannot start as many
 # Smallest and largest value of the keys that have one; None: no limit. Checked before anything is loaded.
 RANGES: dict[str, tuple[float | None, float | None]] = {
@@ -146,10 +146,10 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "tokenizer.new_tokens": (1, None),
     "tokenizer.sentinels": (0, None),
     "data.max_train_documents": (1, None),
-    "training.max_steps": (1, None),
-    "training.per_device_train_batch_size": (1, None),
-    "training.per_device_eval_batch_size": (1, None),
-    "training.gradient_accumulation_steps": (1, None),
+    "training.max_steps": (1, _MOST_STEPS),
+    "training.per_device_train_batch_size": (1, _MOST_ROWS),
+    "training.per_device_eval_batch_size": (1, _MOST_ROWS),
+    "training.gradient_accumulation_steps": (1, _MOST_ROWS),
     "training.learning_rate": (0, None),
     "training.warmup_steps": (0, None),
     "training.weight_decay": (0, None),
@@ -160,9 +160,9 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "training.max_loss_spike": (0, None),
     "training.seed": (0, 2**32 - 1),
     "training.save_total_limit": (1, None),
-    "training.dataloader_num_workers": (0, None),
+    "training.dataloader_num_workers": (0, _MOST_THREADS),
     "evaluation.max_blocks": (1, None),
-    "evaluation.ngram_order": (1, None),
+    "evaluation.ngram_order": (1, 32),
     "evaluation.samples": (0, None),
     "evaluation.pseudo_perplexity_tokens": (1, None),
     "masking.mask_replace_prob": (0, 1),
@@ -258,10 +258,10 @@ def check_needs(config: Any) -> None:
 
 
 def check_training_extra(config: Any) -> None:
-    """Raises ConfigError for a key of training.extra that is no field, has its own key, or would have no effect."""
+    """Raises ConfigError for a key of training.extra that is no field or has its own key, no effect or a wrong type."""
     extra = config.training.extra if hasattr(config, "training") else {}
     curated = {field.name for field in dataclasses.fields(config.training)} if extra else set()
-    for name in list(extra):
+    for name, value in list(extra.items()):
         told = None
         if name in curated:
             told = f"training.extra.{name} has a key of its own: --training.{name}"
@@ -270,25 +270,16 @@ def check_training_extra(config: Any) -> None:
         elif name not in training_argument_names():
             hint = did_you_mean(name, training_argument_names())
             told = f"training.extra.{name} is no field of transformers.TrainingArguments.{hint}"
+        elif (wanted := expected(name, value)) is not None:
+            told = f"training.extra.{name}: expected {wanted}, got {value!r}."
         if told is not None:
             refuse(ConfigError(told))
             del extra[name]
 
 
 def training_argument_names() -> set[str]:
-    """Field names of the installed transformers.TrainingArguments, read from its source: importing takes seconds."""
-    spec = importlib.util.find_spec("transformers")
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigError("transformers is not installed. Run: pip install -c requirements.lock -e .")
-    source = Path(spec.submodule_search_locations[0]) / "training_args.py"
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
-            return {
-                statement.target.id
-                for statement in node.body
-                if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            }
-    raise ConfigError(f"{source} holds no class TrainingArguments: this transformers version is not supported.")
+    """Field names of the installed transformers.TrainingArguments."""
+    return set(annotations())
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -82,12 +82,13 @@ class RunFolder:
             missing = [key for key in keys if key not in content]
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(
-                f"{self.path / name} cannot be read: {error}. Start anew with --run.overwrite true."
+                f"{self.path / name} cannot be read: {error}. "
+                "Train anew: the command of the run with --run.overwrite true."
             ) from None
         if missing:
             raise CheckpointError(
                 f"{self.path / name} has no {missing[0]!r}: another version of Plumbline wrote it, or it was changed. "
-                "Start anew with --run.overwrite true."
+                "Train anew: the command of the run with --run.overwrite true."
             )
         return content
 

@@ -74,7 +74,7 @@ def main(config: Config) -> None:
         max_blocks=config.evaluation.max_blocks,
     )
     exact = CausalLanguageModeling(bf16=False)
-    some = partial(evaluate, objective=exact, max_blocks=4)
+    some = partial(evaluate, documents=text.validation.shortened(), max_blocks=4)
     prove(folder, config, state, model, text, collator, lambda copy: exact, evaluate=some)
     evaluations = {"": evaluate} | ({"old_": partial(evaluate, documents=old)} if old is not None else {})
     start = steps.score_start(model, config.model, evaluations)

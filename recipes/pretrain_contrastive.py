@@ -77,7 +77,7 @@ def main(config: Config) -> None:
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
 
     views, exact = TwoViews(text.train.pad_token_id), Contrastive(False, pooling, contrastive.temperature)
-    prove(folder, config, state, model, text, views, lambda copy: exact)
+    prove(folder, config, state, model, text, views, lambda copy: exact, evaluate=scorer.evaluate_few)
     start = scorer.start(model.to(state.device))
     trainer = steps.train_model(
         config=config,

@@ -74,10 +74,10 @@ def main(config: Config) -> None:
     checkpoint = steps.start_run(folder, config, plan, text.receipt, text.hashes, state)
     objective = MaskedLanguageModeling(plan.precision == "bf16", inputs, head)
     exact = partial(MaskedLanguageModeling.of, isolate_documents=config.data.isolate_documents)
-    prove(folder, config, state, model, text, BlockCollator(), exact, masking)
     mask = masking.for_evaluation(config.evaluation.mlm_probability)
     batch_size = config.training.per_device_eval_batch_size
     scorer = evaluation.FixedMask(text.validation, mask, objective, batch_size, config.evaluation)
+    prove(folder, config, state, model, text, BlockCollator(), exact, masking, scorer.evaluate_few)
     evaluations = {"": scorer.evaluate} | ({"old_": replace(scorer, documents=old).evaluate} if old else {})
     start = steps.score_start(model, config.model, evaluations)
     trainer = steps.train_model(

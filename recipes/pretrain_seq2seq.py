@@ -72,9 +72,9 @@ def main(config: Config) -> None:
     objective = SequenceToSequence(bf16=plan.precision == "bf16")
     collator = Seq2SeqCollator(text.train.pad_token_id, model.config.decoder_start_token_id)
     exact = SequenceToSequence(bf16=False)
-    prove(folder, config, state, model, text, collator, lambda copy: exact, denoising)
     batch_size = config.training.per_device_eval_batch_size
     scorer = FixedDamage(text.validation, denoising, objective, collator, batch_size, config.evaluation)
+    prove(folder, config, state, model, text, collator, lambda copy: exact, denoising, scorer.evaluate_few)
     evaluations = {"": scorer.evaluate}
     if old:
         evaluations["old_"] = replace(scorer, documents=DocumentRows.of(old, denoising)).evaluate

@@ -114,6 +114,13 @@ COMMAND_LINE = [
         {"a.txt": "a", "b.txt": "b"},
     ),
     BadInput(
+        "alias inside of itself",
+        "pretrain_clm.py --config mine.yaml",
+        "An alias stands for a map or list of the same file, and this one for what it is in: that never ends.",
+        "Write the values out.",
+        {"mine.yaml": "training: &mine\n  extra: *mine\n"},
+    ),
+    BadInput(
         "text for a number",
         "finetune_qa.py --training.max_steps ten",
         "The key takes a whole number, and the value is none.",
@@ -283,6 +290,20 @@ TRAINING = [
         "pretrain_clm.py --training.extra.loging_first_step true",
         "training.extra takes fields of transformers.TrainingArguments alone.",
         "Correct the name.",
+    ),
+    BadInput(
+        "extra value of a wrong type",
+        "pretrain_clm.py --config small.yaml --training.extra.logging_first_step maybe",
+        "The fields of TrainingArguments have types, as all keys have.",
+        "Give a value of that type.",
+        small("clm"),
+    ),
+    BadInput(
+        "more steps than can be counted",
+        "pretrain_clm.py --config small.yaml --training.max_steps 100000000000000000000",
+        "The number has some zeros too many.",
+        "Count them.",
+        small("clm"),
     ),
     BadInput(
         "extra value that transformers refuses",
@@ -1123,6 +1144,22 @@ MODELS = [
         small("mlm"),
     ),
     BadInput(
+        "model without layers",
+        "pretrain_clm.py --config small.yaml --model.config "
+        "'{model_type: llama, hidden_size: 64, num_hidden_layers: 0, num_attention_heads: 2}'",
+        "transformers makes models of no layers, which can learn nothing.",
+        "Raise the number, or leave it out.",
+        small("clm"),
+    ),
+    BadInput(
+        "no kinds of token",
+        "finetune_classification.py --config small.yaml --model.config "
+        f"'{{model_type: bert, hidden_size: 64, intermediate_size: 64, type_vocab_size: 0, {SHAPE}}}'",
+        "BERT adds to each token the embedding of its kind, of which there must be one at least.",
+        "Leave type_vocab_size out.",
+        small("classification"),
+    ),
+    BadInput(
         "unknown activation",
         "pretrain_clm.py --config small.yaml --model.config "
         f"'{{model_type: llama, hidden_size: 64, hidden_act: geluu, {SHAPE}}}'",
@@ -1656,6 +1693,20 @@ PUBLISHING = [
         "metrics.json is written last, so that a run without it has stopped before its end.",
         "Run its command again: it goes on.",
         {"run/config.yaml": "{}\n"},
+    ),
+    BadInput(
+        "damaged receipt of a run",
+        "publish_to_hub.py run --publish.dry_run true",
+        "The card tells what the receipt counts, and it cannot be read.",
+        "Restore the file, or train anew; publish_to_hub.py trains nothing itself.",
+        {
+            "run": run_of(
+                "finetune_classification.py --config small.yaml",
+                small("classification"),
+                metrics_dot_json={"eval_accuracy": 0.5},
+                receipt_dot_json="{",
+            )
+        },
     ),
     BadInput(
         "Hub that cannot be reached",

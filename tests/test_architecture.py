@@ -5,7 +5,7 @@ import ast
 from conftest import RECIPES, REPOSITORY
 
 GROUND = {"config", "config_rules", "sections", "task_sections", "errors", "run", "run_folder", "environment", "hub"}
-GROUND |= {"checking", "checksums", "pretrained", "suite_sections", "publish_sections"}
+GROUND |= {"argument_types", "checking", "checksums", "pretrained", "suite_sections", "publish_sections"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
 ALLOWED = {
     "errors": set(),
@@ -18,7 +18,8 @@ ALLOWED = {
     "pretrained": {"errors", "hub"},
     "hub": {"errors"},
     "config": {"checking", "config_rules", "errors"},
-    "config_rules": {"checking", "errors"},
+    "config_rules": {"argument_types", "checking", "errors"},
+    "argument_types": {"errors"},
     "run": {"checking", "config", "errors"},
     "run_folder": {"checking", "config", "config_rules", "errors", "run"},
     "environment": {"run"},

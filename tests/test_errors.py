@@ -185,3 +185,35 @@ def test_any_value_is_taken_or_refused_in_plain_words(
         configs.parse_config(module.Config, str(RECIPES / f"{recipe}.py"), flags)
     except PlumblineError as error:
         assert re.search(r"\w", str(error)) and len(str(error).splitlines()) <= 2, error
+
+
+# ---------------------------------------------------------------- flags
+
+FLAG = re.compile(r"(?<![\w`'-])--([a-z]\w*(?:\.\w+)*)")
+
+
+@functools.cache
+def keys_of(recipe: str) -> tuple[set[str], set[str]]:
+    """The keys of a recipe, and those of them that hold maps."""
+    config_class = importlib.import_module(recipe).Config
+    return set(configs._leaf_keys(config_class)), set(configs._map_keys(config_class))
+
+
+def is_flag(name: str, recipe: str) -> bool:
+    keys, maps = keys_of(recipe)
+    return name in {*keys, "config", "print_config", "help"} or any(name.startswith(f"{one}.") for one in maps)
+
+
+def test_a_flag_in_a_message_is_one_of_the_recipe_or_of_one_that_is_named(golden: dict[str, str]) -> None:
+    told = 0
+    for one in INPUTS:
+        message = golden[one.id].replace(
+            "the command of the run with --run.overwrite", ""
+        )  # of the recipe that made it
+        named = [name for name in re.findall(r"(\w+)\.py\b", message) if (RECIPES / f"{name}.py").is_file()]
+        recipes = [one.command.split()[0].removesuffix(".py"), *named]
+        flags = FLAG.findall(message)
+        told += len(flags)
+        wrong = [flag for flag in flags if not any(is_flag(flag, recipe) for recipe in recipes)]
+        assert not wrong, f"{one.id}: {wrong} in {message}"
+    assert told > 80

@@ -201,8 +201,9 @@ def test_max_train_documents_and_totals() -> None:
     assert drawn.receipt["validation"]["rows_kept"] == 2
 
 
-def test_texts_in_both_given_files_are_kept_and_counted() -> None:
+def test_texts_in_both_given_files_are_kept_counted_and_told(capsys: pytest.CaptureFixture[str]) -> None:
     corpus = load(rows("a.jsonl", ("held out", "b", "held out")))
+    assert "WARNING: 1 of 1 texts of validation stand in the training split too" in capsys.readouterr().err
     assert corpus.receipt["train_texts_in_validation"] == 1
     assert len(corpus.splits["train"]) == 3
 

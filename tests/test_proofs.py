@@ -5,34 +5,44 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from architectures import DECODERS, ENCODERS, VOCABULARY, build, objective_of
+from architectures import DECODERS, ENCODERS, VOCABULARY, FewTokens, attentions_of, build, objective_of
 from exact_step import masking, ragged_documents
 from finetune_runs import flags
+from task_step import CONFIGS as TASKS
+from task_step import prepared, rows_of
 
 from pipelines.data.collation import BlockCollator
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import evaluate_language_model
+from pipelines.evaluation.masked_language_modeling import FixedMask
+from pipelines.finetuning.proving import FewRows, exact_loss
+from pipelines.models.build import build_model
 from pipelines.proofs import proofs
+from pipelines.proofs import subject as subjects
 from pipelines.proofs.proofs import Proof
 from pipelines.proofs.subject import LAYERS, Subject, shrunk
 from pipelines.run import run_recipe
+from pipelines.sections import DataConfig, DataFiles, MaskedLanguageModelEvaluationConfig, ModelConfig
+from pipelines.task_sections import ClassificationConfig, LabelledDataConfig
+from pipelines.tasks.classification import TextClassification
+from pipelines.tasks.task import Limit
+from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import ExactTrainer
 
-EOS = 1
+EOS = FewTokens.eos_token_id
 
 
-class Tokenizer:
+class Tokenizer(FewTokens):
     """What the proofs ask of one."""
-
-    eos_token_id = EOS
 
     def __len__(self) -> int:
         return VOCABULARY
@@ -56,18 +66,13 @@ def subject(kind: str = "llama", **changed: Any) -> Subject:
             return MaskedLanguageModeling.of(model, isolate_documents=True)
         return CausalLanguageModeling(bf16=False)
 
-    def evaluate(model: Any, batch_size: int) -> dict[str, float]:
-        return evaluate_language_model(model, packed, make_objective(model), BlockCollator(), batch_size)
+    def evaluate(model: Any, objective: Any, batch_size: int) -> dict[str, float]:
+        if is_masked:
+            config = MaskedLanguageModelEvaluationConfig()
+            return FixedMask(packed, masking(), objective, 8, config).evaluate_few(model, objective, batch_size)
+        return evaluate_language_model(model, packed, objective, BlockCollator(), batch_size)
 
-    whole = Subject(
-        model,
-        make_objective,
-        blocks,
-        BlockCollator(),
-        Tokenizer(),
-        evaluate=None if is_masked else evaluate,
-        isolates=True,
-    )
+    whole = Subject(model, make_objective, blocks, BlockCollator(), Tokenizer(), evaluate, isolates=True)
     return replace(whole, **changed)
 
 
@@ -87,9 +92,8 @@ def test_every_proof_holds(kind: str) -> None:
     for prove in ALL:
         proof = prove(whole)
         assert proof.holds, proof
-        if not (proof.name == "evaluation" and objective_of(kind) == "masked"):
-            assert proof.figure is not None, proof
-            assert proof.figure <= 1e-5, proof
+        assert proof.figure is not None, proof
+        assert proof.figure <= 1e-5, proof
 
 
 @pytest.mark.parametrize("kind", sorted({*DECODERS, *ENCODERS} - {"llama", "gpt2", "bert", "modernbert"}))
@@ -109,13 +113,62 @@ def test_the_copy_is_small_and_of_the_same_kind() -> None:
         num_attention_heads=16,
         num_key_value_heads=4,
     )
-    large = LlamaForCausalLM(config)
+    with torch.device("meta"):
+        large = LlamaForCausalLM(config)
     small = shrunk(large)
     assert type(small) is LlamaForCausalLM
     assert small.config.num_hidden_layers == LAYERS and small.config.vocab_size == 5_000
     assert small.config.num_attention_heads // small.config.num_key_value_heads == 4, "grouped as before"
     assert sum(one.numel() for one in small.parameters()) < 0.05 * sum(one.numel() for one in large.parameters())
     assert large.config.num_hidden_layers == 6, "the model itself is as it was"
+
+
+DEEP = {"num_hidden_layers": 6, "n_layer": 6, "n_layers": 6, "num_layers": 6}
+DEEP |= {"hidden_size": 256, "n_embd": 256, "dim": 256, "d_model": 256, "embedding_size": 64}
+DEEP |= {"intermediate_size": 512, "hidden_dim": 512, "d_ff": 512, "num_key_value_heads": 4, "head_dim": 32}
+DEEP |= dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads"), 8)
+SIDES = {
+    f"{side}_{name}": size
+    for side in ("encoder", "decoder")
+    for name, size in (("layers", 6), ("attention_heads", 8), ("ffn_dim", 512))
+}
+SEQ2SEQ = {"t5": {"d_model": 0, "d_kv": 32, "d_ff": 0, "num_layers": 0, "num_heads": 0}}
+SEQ2SEQ |= dict.fromkeys(("bart", "marian"), {"d_model": 0, **SIDES})
+HEADED = ("sequence", "token", "question", "choice")
+WIDE = [
+    *((name, objective_of(name)) for name in [*DECODERS, *ENCODERS]),
+    *((name, "seq2seq") for name in SEQ2SEQ),
+    *((name, HEADED[place % 4]) for place, name in enumerate(ENCODERS)),
+]
+
+
+@pytest.mark.parametrize(("kind", "head"), WIDE)
+def test_the_copy_of_a_deep_and_wide_model(kind: str, head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers, one of each kind that there is; narrower in all places alike, so that it can compute."""
+    monkeypatch.setattr(subjects, "LARGEST", 0)
+    sizes = (DECODERS | ENCODERS | SEQ2SEQ)[kind]
+    sizes = sizes | {name: size for name, size in DEEP.items() if name in sizes}
+    attention = attentions_of(kind)[0] if kind not in SEQ2SEQ else "eager"
+    config = ModelConfig(config={"model_type": kind, **sizes}, attn_implementation=attention)
+    with torch.device("meta"):
+        model = build_model(head, config, FewTokens(), 64)
+    small = shrunk(model)
+    ids = torch.full((1, 1, 8) if head == "choice" else (1, 8), 5)
+    with torch.no_grad():
+        small(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            **({"decoder_input_ids": ids} if head == "seq2seq" else {}),
+        )
+    assert type(small) is type(model)
+    assert small.config.num_hidden_layers == LAYERS < model.config.num_hidden_layers
+    assert small.config.hidden_size < model.config.hidden_size
+    whole, few = (sum(one.numel() for one in net.parameters()) for net in (model, small))
+    assert few < 0.1 * whole
+    for name in ("layer_types", "no_rope_layers"):
+        if isinstance(getattr(model.config, name, None), list):
+            assert set(getattr(small.config, name)) == set(getattr(model.config, name))
+            assert len(getattr(small.config, name)) == LAYERS
 
 
 # ---------------------------------------------------------------- in a run
@@ -136,7 +189,8 @@ def test_a_run_is_proved_and_tells_so(tmp_path: Path, capsys: pytest.CaptureFixt
     made = json.loads((tmp_path / "run" / "proof.json").read_text())
     assert made["enabled"] and all(one["holds"] for one in made["proofs"])
     assert {one["name"] for one in made["proofs"] if one["figure"] is not None} == {
-        *("accumulation", "padding", "supervision", "vocabulary", "gradients", "saving", "repetition")
+        *("accumulation", "padding", "supervision", "vocabulary", "gradients"),
+        *("evaluation", "scoring", "saving", "repetition"),
     }
     assert "Does not apply: A row is one example." in (tmp_path / "run" / "report.html").read_text()
     card = (tmp_path / "run" / "model" / "README.md").read_text()
@@ -170,6 +224,55 @@ def test_a_proof_that_does_not_hold_stops_the_run(
 
 
 # ---------------------------------------------------------------- planted defects
+
+
+def test_labelled_rows_that_are_drawn_from_equal_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Forty rows, each of which stands there twice: one text is on one side, unless the draw forgets of it."""
+    from pipelines.data import labelled
+
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": f"film {n % 20}", "label": n % 2} for n in range(40)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = LabelledDataConfig(files=DataFiles(train=str(path)), validation_share=0.25)
+
+    def loaded() -> tuple[Any, str]:
+        data = labelled.load_labelled(config, TextClassification(ClassificationConfig()), with_test=False)
+        return data.receipt["validation"], capsys.readouterr().err
+
+    receipt, told = loaded()
+    assert receipt["rows_also_in_train"] == 0 and "WARNING" not in told
+    numbers = iter(range(40))
+    monkeypatch.setattr(TextClassification, "group_key", lambda self, row: str(next(numbers)))
+    receipt, told = loaded()
+    assert 0 < receipt["rows_also_in_train"] <= receipt["rows_kept"]
+    assert f"WARNING: {receipt['rows_also_in_train']} of {receipt['rows_kept']} rows of validation" in told
+
+
+def test_documents_that_are_drawn_from_equal_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipelines.data import loading
+
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps({"text": f"film {n % 20}"}) + "\n" for n in range(40)), encoding="utf-8")
+    config = DataConfig(files=DataFiles(train=str(path)), validation_share=0.25)
+
+    def loaded() -> tuple[int, str]:
+        return loading.load_corpus(config).receipt["train_texts_in_validation"], capsys.readouterr().err
+
+    inside, told = loaded()
+    assert inside == 0 and "WARNING" not in told
+    by_hash = loading.draw_by_hash
+    monkeypatch.setattr(loading, "draw_by_hash", lambda table, hashes, share: by_hash(table, _by_place(hashes), share))
+    inside, told = loaded()
+    assert inside > 0 and f"WARNING: {inside} of " in told and "letter for letter" in told
+
+
+def _by_place(hashes: np.ndarray) -> np.ndarray:
+    """Hashes that know nothing of the texts."""
+    return np.random.default_rng(0).permutation(len(hashes)).astype(np.uint64)
 
 
 def test_a_loss_that_is_averaged_in_each_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,13 +366,12 @@ def test_an_order_that_is_not_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not proof.holds and "Order" in proof.cause
 
 
-def averaged(model: Any, batch_size: int) -> dict[str, float]:
+def averaged(model: Any, objective: Any, batch_size: int) -> dict[str, float]:
     packed, losses = documents(), []
     model.eval()
     with torch.no_grad():
         for first in range(0, len(packed), batch_size):
             batch = BlockCollator()([packed.block(at) for at in range(first, min(first + batch_size, len(packed)))])
-            objective = CausalLanguageModeling(bf16=False)
             losses.append(float(objective.loss_sum(model, batch) / objective.count(batch)))
     model.train()
     return {"eval_loss": sum(losses) / len(losses)}
@@ -281,10 +383,10 @@ def test_an_evaluation_that_averages_in_each_batch() -> None:
 
 
 def test_dropout_that_stays_on_in_evaluation() -> None:
-    def noisy(model: Any, batch_size: int) -> dict[str, float]:
+    def noisy(model: Any, objective: Any, batch_size: int) -> dict[str, float]:
         batch = BlockCollator()([documents().block(0)])
         with torch.no_grad():
-            return {"eval_loss": float(CausalLanguageModeling(bf16=False).loss_sum(model, batch))}
+            return {"eval_loss": float(objective.loss_sum(model, batch))}
 
     whole = subject("gpt2", evaluate=noisy)
     for module in whole.small.modules():
@@ -292,3 +394,98 @@ def test_dropout_that_stays_on_in_evaluation() -> None:
             module.p = 0.5
     proof = proofs.evaluation(whole)
     assert not proof.holds and "Dropout is on" in proof.cause
+
+
+def of_task(case: str, prepare: Callable[[Any], None] = lambda task: None) -> Subject:
+    """The eight rows of a task, as held-out ones too."""
+    task, examples, model = prepared(case)
+    prepare(task)
+    few = FewRows.of(task, rows_of(case), Limit(40, task.policies[0]))
+    blocks = TrainingBlocks(examples, TrainingOrder(len(examples), seed=0), 8, 8)
+    return Subject(
+        model,
+        partial(exact_loss, task),
+        blocks,
+        task.collate,
+        task.tokenizer,
+        few.evaluate,
+        None if task.generates else few.misjudged,
+    )
+
+
+@pytest.mark.parametrize("case", TASKS)
+def test_held_out_rows_of_every_task(case: str) -> None:
+    whole = of_task(case)
+    assert (proofs.evaluation(whole).figure or 0) <= 1e-6
+    scoring = proofs.scoring(whole)
+    assert scoring.figure == (None if case.startswith(("summary", "chat")) else 0)
+
+
+def test_targets_that_end_with_sep_where_a_tokenizer_has_no_eos() -> None:
+    """As with BERT's tokenizer; an end of another kind is found."""
+    whole = of_task("summary-t5")
+    end = whole.tokenizer.eos_token_id
+    assert proofs.supervision(whole).figure == 0
+
+    class WithSep(Tokenizer):
+        eos_token_id, sep_token_id = None, end
+
+    assert proofs.supervision(replace(whole, tokenizer=WithSep())).figure == 0
+
+    class WithAnother(Tokenizer):
+        eos_token_id, sep_token_id = None, end + 1
+
+    assert not proofs.supervision(replace(whole, tokenizer=WithAnother())).holds
+
+
+def test_a_metric_that_is_given_what_marks_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All positions up to the number of words, those without a label as -100."""
+
+    def every_position(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+        first_BT = batch["labels"] != IGNORE_INDEX
+        tags_BT = logits.argmax(-1).masked_fill(~first_BT, IGNORE_INDEX)
+        counts = first_BT.sum(dim=1).tolist()
+        return [(tags_T[:n].tolist(), [1.0] * n) for tags_T, n in zip(tags_BT, counts, strict=True)]
+
+    monkeypatch.setattr(TokenClassification, "outputs", every_position)
+    proof = proofs.scoring(of_task("tokens-bert", lambda task: setattr(task, "spans", ())))
+    assert not proof.holds and "hold -100" in proof.cause
+
+
+def reversed_choices(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return [one.flip(0).numpy()[:n] for one, n in zip(logits, batch["choice_counts"].tolist(), strict=True)]
+
+
+def shifted(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return list(logits.roll(1, dims=-1).numpy())
+
+
+def without_pieces(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    """Every position of text, special tokens and further pieces of words among them."""
+    return [
+        (tags_T[mask_T].tolist(), [1.0] * int(mask_T.sum()))
+        for tags_T, mask_T in zip(logits.argmax(-1), batch["attention_mask"].bool(), strict=True)
+    ]
+
+
+def smallest(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
+    return list((-logits).softmax(-1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("case", "outputs"),
+    [
+        ("choice-bert", reversed_choices),
+        ("question-bert", shifted),
+        ("tokens-bert", without_pieces),
+        ("single-bert", smallest),
+        ("multi-bert", smallest),
+        ("regression-roberta", lambda self, logits, batch: list((logits + 1).numpy())),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_outputs_that_are_read_wrongly(case: str, outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = of_task(case)
+    monkeypatch.setattr(type(whole.misjudged.__self__.task), "outputs", outputs)
+    proof = proofs.scoring(whole)
+    assert not proof.holds and proof.figure > 0.5, proof

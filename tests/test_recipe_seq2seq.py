@@ -232,8 +232,10 @@ def test_two_encoders_become_one_model(encoder: str, encoders: Path, corpus_file
     decoder = "bert" if encoder == "modernbert" else encoder
     names = ("--model.name", str(encoders / encoder), "--model.decoder_name", str(encoders / decoder))
     infilling = ("--denoising.method", "text_infilling", "--training.max_steps", "4", "--training.learning_rate", "0")
-    run(*from_checkpoints(corpus_file, tmp_path / "run", *names, *infilling))
+    proved = str(encoder == "bert").lower()
+    run(*from_checkpoints(corpus_file, tmp_path / "run", *names, *infilling, "--proof.enabled", proved))
     told = capsys.readouterr().err
+    assert ("8 proofs hold" in told) == (encoder == "bert")
     assert "the decoder is made causal, and its cross-attention is new" in told
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "run" / "model")
     assert model.config.model_type == "encoder-decoder"

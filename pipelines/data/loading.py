@@ -338,7 +338,12 @@ def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: d
         receipt[split]["bytes"] = sum(int(offsets[-1] - offsets[0]) for offsets, _ in text_buffers(table))
         _check_totals(split, receipt[split])
     train, held_out = (text_hashes(tables[split], seed) for split in ("train", "validation"))
-    receipt["train_texts_in_validation"] = len(np.intersect1d(train, held_out))
+    receipt["train_texts_in_validation"] = inside = len(np.intersect1d(train, held_out))
+    if inside:
+        say(
+            f"WARNING: {inside:,} of {len(np.unique(held_out)):,} texts of validation stand in the training split too, "
+            "letter for letter. The loss on them is not one of unseen text."
+        )
     if (check := checking()) is not None:
         corpus_findings(check, receipt, {"train": train, "validation": held_out}, tables)
     receipt["source"], receipt["files"] = source.record, source.shown

@@ -9,7 +9,7 @@ next block: every token after a document's first is predicted exactly once. The 
 whose targets are IGNORE_INDEX.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from pipelines.data.order import RowShape, TrainingOrder
 
 IGNORE_INDEX = -100  # torch.nn.functional.cross_entropy's default ignore_index
+SHORT = 128  # positions of a shortened block
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,10 @@ class PackedDocuments:
         if last == len(self.tokens_N):
             text_T[last - first - 1] = False
         return text_T
+
+    def shortened(self) -> "PackedDocuments":
+        """The same in blocks of at most SHORT positions, which cost little."""
+        return replace(self, block_size=min(self.block_size, SHORT))
 
     def filler(self) -> dict[str, np.ndarray]:
         """A block without any target: fills the last step of a run and changes no loss or gradient."""

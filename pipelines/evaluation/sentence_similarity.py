@@ -3,6 +3,7 @@
 Shape legend: N texts, P pairs, R of these at once, H numbers of an embedding.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from pipelines.sections import SentenceSimilarityEvaluationConfig
+    from pipelines.training.contrastive import Contrastive
 
 ROWS_AT_ONCE = 1_000  # rows of a matrix of cosines that exist at one time
 TIE = 1e-6  # cosines as near as this are equal: batches of other sizes move one by some 1e-7 (measured)
@@ -110,6 +112,14 @@ class SentenceSimilarity:
         scores = self.scores(self.embeddings) | {"seconds": time.perf_counter() - started}
         return {f"eval_{name}": value for name, value in scores.items()}
 
+    def evaluate_few(self, model: "PreTrainedModel", objective: "Contrastive", batch_size: int) -> dict[str, float]:
+        """The same of four pairs of halves, with another objective: for the proof `evaluation`."""
+        few, pairs = copy.copy(self), len(self.halves.tokens) // 2
+        kept = [*range(min(4, pairs)), *range(pairs, pairs + min(4, pairs))]
+        few.halves = TextPairs([self.halves.tokens[one] for one in kept], [self.halves.texts[one] for one in kept])
+        few.pooling, few.batch_size, few.scored = objective.pooling, batch_size, None
+        return few.evaluate(model)
+
     def embed(self, model: "PreTrainedModel") -> np.ndarray:
         """Unit vectors of all texts, fp64 (N, H), computed in fp32."""
         import torch
@@ -127,6 +137,7 @@ class SentenceSimilarity:
                 vectors_NH[places] = self.pooling(model, batch)
         model.train(was_training)
         if state.num_processes > 1:
+            vectors_NH = vectors_NH.to(state.device)  # where a small copy of the model need not be
             torch.distributed.all_reduce(vectors_NH)
         return unit(vectors_NH.cpu().numpy())
 

@@ -30,15 +30,7 @@ class Evaluator:
     def __call__(self, model: Any) -> dict[str, float]:
         """eval_loss (per supervised item), the figures of the task unless the model has to write, and eval_seconds."""
         started = time.perf_counter()
-        outputs: list[Any] = [None] * len(self.examples)
-        loss = count = 0.0
-        for part, batch in self._batches(model):
-            logits = self.loss.logits(model, batch)
-            loss += float(self.loss.loss_of(logits, batch))
-            count += float(self.loss.count(batch))
-            for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
-                outputs[index] = output
-        loss, count = _sum((loss, count))
+        loss, count, outputs = self.compute(model)
         metrics = {"loss": loss / count}
         if not self.task.generates:
             outputs = _gather(outputs)
@@ -49,6 +41,18 @@ class Evaluator:
         return {f"eval_{name}": value for name, value in metrics.items()} | {
             "eval_seconds": time.perf_counter() - started
         }
+
+    def compute(self, model: Any) -> tuple[float, float, list[Any]]:
+        """Summed loss and supervised items over all processes, and what this one knows of `Task.outputs`."""
+        outputs: list[Any] = [None] * len(self.examples)
+        loss = count = 0.0
+        for part, batch in self._batches(model):
+            logits = self.loss.logits(model, batch)
+            loss += float(self.loss.loss_of(logits, batch))
+            count += float(self.loss.count(batch))
+            for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
+                outputs[index] = output
+        return *_sum((loss, count)), outputs
 
     def figure(self, metrics: Mapping[str, float]) -> float:
         """Of metrics of this evaluator, the one that evaluations are compared by; higher is better."""
@@ -101,11 +105,11 @@ def _gather(outputs: list[Any]) -> list[Any]:
     return [next(one for one in several if one is not None) for several in zip(*everybody, strict=True)]
 
 
-def _sum(figures: tuple[float, ...]) -> list[float]:
+def _sum(figures: tuple[float, float]) -> tuple[float, float]:
     """Sums over all processes."""
     import torch
 
     from pipelines.evaluation.token_scores import sum_over_processes
 
-    summed: list[float] = sum_over_processes(torch.tensor(figures, dtype=torch.float64)).tolist()
-    return summed
+    first, second = sum_over_processes(torch.tensor(figures, dtype=torch.float64)).tolist()
+    return first, second

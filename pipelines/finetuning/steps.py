@@ -3,6 +3,7 @@
 import gc
 import inspect
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,9 +17,9 @@ from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.errors import DataError
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.finetuning.members import Member, run_members, split_folds
+from pipelines.finetuning.proving import FewRows, exact_loss
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
-from pipelines.models.sparse_head import SparseHead
 from pipelines.models.vocabulary import vocabulary_size
 from pipelines.proofs.running import prove
 from pipelines.publishing.publish import finish_and_publish, open_run
@@ -192,12 +193,11 @@ def fit(
     if scored is not validation:
         final = Evaluator(task, scored, encode(scored, training=False), loss, *batching)
     if prove_first:
-
-        def exact(copy: Any) -> Any:
-            objective: Any = task.loss(copy, False)
-            return objective if task.sparse is None else replace(objective, head=SparseHead(copy))
-
-        prove(folder, config, state, model, Material(examples["train"], task.tokenizer), collator, exact)
+        few = FewRows.of(task, validation, limit)
+        material, misjudged = Material(examples["train"], task.tokenizer), None if task.generates else few.misjudged
+        prove(
+            folder, config, state, model, material, collator, partial(exact_loss, task), None, few.evaluate, misjudged
+        )
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})

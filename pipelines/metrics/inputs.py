@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pipelines.errors import DataError
 
+IGNORE_INDEX = -100  # the label, in transformers and torch.nn.functional.cross_entropy, of what is not to be scored
+
 
 def check_rows(predictions: Sized, references: Sized, at_least: int = 1) -> None:
     """As many references as predictions, and at least so many.
@@ -48,7 +50,7 @@ def whole(name: str, values: Any) -> NDArray:
     """Values as int64 (R,).
 
     Raises:
-        DataError: one is no whole number.
+        DataError: one is no whole number, or IGNORE_INDEX.
     """
     values_R = _numbers(name, values)
     odd = np.flatnonzero(values_R != np.floor(values_R))
@@ -56,6 +58,12 @@ def whole(name: str, values: Any) -> NDArray:
         raise DataError(
             f"{name} must be whole numbers; row {odd[0]} is {values_R[odd[0]]}. Give the number of the class, such as "
             "the argmax of its scores."
+        )
+    ignored = np.flatnonzero(values_R == IGNORE_INDEX)
+    if len(ignored):
+        raise DataError(
+            f"{name} hold {IGNORE_INDEX} in row {ignored[0]}, which marks a position without a label, not a class. "
+            "Leave such positions out of both sides."
         )
     return values_R.astype(np.int64)
 

@@ -289,8 +289,8 @@ def _config_from_scratch(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    positions = next((name for name in _POSITION_NAMES if hasattr(defaults, name)), None)
-    if positions is not None and not any(name in values for name in _POSITION_NAMES):
+    positions = next((name for name in POSITION_NAMES if hasattr(defaults, name)), None)
+    if positions is not None and not any(name in values for name in POSITION_NAMES):
         filled[positions] = block_size
     for name in ("cls_token_id", "sep_token_id"):  # ModernBERT checks these against its vocabulary
         if isinstance(getattr(defaults, name, None), int):
@@ -306,6 +306,10 @@ def _config_from_scratch(
         for name in unknown:
             hint = did_you_mean(name, set(vars(defaults)) | set(defaults.attribute_map))
             refuse(ConfigError(f"model.config.{name} is no setting of a {model_type} config.{hint}"))
+    for name in (
+        name for name in _SIZES if _below_one(values.get(name)) and not _below_one(getattr(defaults, name, 1))
+    ):
+        raise ConfigError(f"model.config.{name} must be at least 1; found {values[name]}. Leave it out, or raise it.")
     try:
         model_config = AutoConfig.for_model(model_type, **{**filled, **values, **settings})
     except Exception as error:  # huggingface_hub's strict dataclasses raise their own kinds
@@ -324,9 +328,29 @@ def _config_from_scratch(
     return model_config
 
 
-_POSITION_NAMES = ("max_position_embeddings", "n_positions")
+POSITION_NAMES = ("max_position_embeddings", "n_positions")
+# Settings that count layers, heads or what a layer is wide; of 0 of them, models are made that cannot compute.
+_SIZES = (
+    *(
+        "num_hidden_layers",
+        "num_layers",
+        "num_decoder_layers",
+        "encoder_layers",
+        "decoder_layers",
+        "n_layer",
+        "n_layers",
+    ),
+    *("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads", "n_head", "n_heads"),
+    *("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "head_dim", "d_kv", "num_key_value_heads"),
+    *("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "hidden_dim", "n_inner"),
+    *("type_vocab_size", "sliding_window", "local_attention", *POSITION_NAMES),
+)
 # Settings that configs take without having an attribute for them: kept in rope_parameters, or read with a default.
 _NOT_ATTRIBUTES = {"rope_theta", "global_attn_every_n_layers", "position_buckets", "norm_rel_ebd", "share_att_key"}
+
+
+def _below_one(size: Any) -> bool:
+    return isinstance(size, int) and size < 1
 
 
 def _read_config_file(path: Path) -> dict[str, Any]:

@@ -49,6 +49,9 @@ def build_encoder_decoder(
             f"The config of this {model.config.model_type} model has no decoder_start_token_id, so its decoder does "
             "not know how to begin. Set it in the checkpoint's config.json or in --model.config."
         )
+    for name, weight in model.named_parameters():
+        if name.startswith("encoder.pooler."):  # no decoder reads it, so that no gradient would reach it
+            weight.requires_grad_(False)
     return model
 
 

@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.data.framing import document_frame
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
+from pipelines.errors import DataError
 from pipelines.proofs.steps import take_steps
 from pipelines.proofs.subject import Subject
 
 TOLERANCE = 1e-4  # share of the largest gradient or logit; rounding in fp32 is some 1e-6, a defect 1e-2 and more
 ROWS = 3  # rows of a proof, beside one without targets: so micro-batches differ in their counts
+# Figures of an evaluation that rounding changes little; the share of right ones jumps where two are nearly alike.
+SMOOTH = ("loss", "tokens")
 LABELS = ("shift_labels", "labels", "start_positions", "end_positions")
 
 
@@ -156,14 +160,14 @@ def _causal_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> i
     import torch
 
     documents, wrong, seen, learnt = subject.blocks.documents, 0, 0, 0
-    eos = subject.tokenizer.eos_token_id
+    _, eos = document_frame(subject.tokenizer)
     for row in rows:
         ids, labels = row["input_ids"], row["shift_labels"]
         within = row.get("position_ids", np.arange(len(ids)))
         goes_on = np.append(within[1:] == within[:-1] + 1, False)
         stated = labels != IGNORE_INDEX
         wrong += int((labels[:-1][goes_on[:-1] & stated[:-1]] != ids[1:][goes_on[:-1] & stated[:-1]]).sum())
-        if isinstance(documents, PackedDocuments) and eos is not None:
+        if isinstance(documents, PackedDocuments):
             ends = np.flatnonzero((ids[1:] == eos) & goes_on[:-1])
             seen, learnt = seen + len(ends), learnt + int((labels[ends] == eos).sum())
     wrong += seen - learnt
@@ -189,6 +193,7 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
     """Rows whose decoder is not given its own targets one place later, or whose targets do not end with the end."""
     import torch
 
+    _, eos = document_frame(subject.tokenizer)
     wrong, longest = 0, max(len(row["labels"]) for row in rows if "labels" in row) if "labels" in rows[0] else None
     for row in rows:
         (part,) = subject.batch([row])
@@ -197,7 +202,7 @@ def _decoder_targets(subject: Subject, rows: list[Mapping[str, np.ndarray]]) -> 
         wrong += int(not torch.equal(given[1:][both], labels[:-1][both]))
         stated = labels[labels != IGNORE_INDEX]
         is_cut = longest is not None and len(row["labels"]) == longest  # maybe, and then it ends where it was cut
-        wrong += int(len(stated) == 0 or (not is_cut and int(stated[-1]) != subject.tokenizer.eos_token_id))
+        wrong += int(len(stated) == 0 or (not is_cut and int(stated[-1]) != eos))
     return wrong
 
 
@@ -305,7 +310,7 @@ def repetition(subject: Subject) -> Proof:
         return take_steps(model, blocks, subject.collator, objective, folder, **{**shared, **options})
 
     with tempfile.TemporaryDirectory(prefix="plumbline-") as first, tempfile.TemporaryDirectory() as second:
-        whole = run(Path(first), save_steps=1)
+        whole = run(Path(first), save_steps=2)
         again = run(Path(second))
         resumed = run(Path(second), resume=Path(first) / "checkpoint-2")
     different = sum(
@@ -320,11 +325,29 @@ def evaluation(subject: Subject) -> Proof:
     if subject.evaluate is None:
         return Proof("evaluation", statement, None, TOLERANCE, "This recipe scores in another way.")
     model = subject.copy(dropout=True)
-    many, again, one = (subject.evaluate(model, batch_size=rows) for rows in (8, 8, 1))
-    names = [name for name in many if not name.endswith("seconds") and np.isfinite(many[name])]
+    objective = subject.make_objective(model)
+    many, again, one = (subject.evaluate(model, objective=objective, batch_size=rows) for rows in (8, 8, 1))
+    names = [name for name in many if name.endswith(SMOOTH) and np.isfinite(many[name])]
+    if not names:
+        return Proof("evaluation", statement, None, TOLERANCE, "None of the few held-out rows has a target.")
     worst = max(abs(many[name] - other[name]) / max(1.0, abs(many[name])) for name in names for other in (again, one))
     cause = "Dropout is on, or a loss is averaged in each batch."
     return Proof("evaluation", statement, worst, TOLERANCE, cause)
+
+
+def scoring(subject: Subject) -> Proof:
+    """A model that is certain of each held-out row's own label has the highest score: the share of rows without it."""
+    statement = "Held-out rows are scored as all right when the model's outputs are certain of their own labels."
+    if subject.misjudged is None:
+        return Proof("scoring", statement, None, 0, "No output of the model stands for the answer to a row.")
+    model = subject.copy().eval()
+    objective: Any = subject.make_objective(model)
+    limit, cause = objective.beyond_reach, "Outputs are read wrongly, or of positions or rows that they are not of."
+    try:
+        wrong = subject.misjudged(model, objective)
+    except (DataError, ValueError, LookupError) as error:  # such as a metric that is given what is no label
+        return Proof("scoring", statement, 1.0, limit, str(error))
+    return Proof("scoring", statement, wrong, limit, cause)
 
 
 def _first_rows(blocks: TrainingBlocks) -> TrainingBlocks:

@@ -41,6 +41,7 @@ def prove(
     make_objective: Callable[[Any], "Objective"],
     rows: "Rows | None" = None,
     evaluate: Callable[..., dict[str, float]] | None = None,
+    misjudged: Callable[..., float] | None = None,
 ) -> None:
     """Makes the proofs of a run, unless it was proved when it began, and writes proof.json.
 
@@ -53,14 +54,16 @@ def prove(
         collator: of the run.
         make_objective: model -> its objective in fp32.
         rows: says what a block is to the objective.
-        evaluate: (model, batch_size) -> metrics of some held-out rows; None: that is not proved.
+        evaluate: (model, objective, batch_size) -> metrics of a few held-out rows; None: that is not proved.
+        misjudged: (model, objective) -> share of a few held-out rows that are scored as wrong though the model is
+            certain of their labels; None: that is not proved.
 
     Raises:
         ProofError: one does not hold; names the figure and what it means.
     """
     isolates = getattr(config.data, "isolate_documents", False)
     blocks = first_rows(text.train, config.training.seed, rows)
-    subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, isolates)
+    subject = Subject(model, make_objective, blocks, collator, text.tokenizer, evaluate, misjudged, isolates)
     if (check := checking()) is not None:
         _rehearse(check, config, state, subject, text.train, rows)
         end_check()
@@ -109,9 +112,9 @@ def _make(subject: Subject, state: "PartialState") -> tuple[list[proofs.Proof], 
     with _unnoticed():
         made = [proofs.split(subject, state.num_processes)]
         made += [one(subject) for one in (proofs.padding, proofs.isolation, proofs.supervision, proofs.vocabulary)]
-        made += [proofs.gradients(subject)]
+        made += [one(subject) for one in (proofs.gradients, proofs.evaluation, proofs.scoring)]
         if state.num_processes == 1:  # they speak of one process
-            made += [proofs.saving(subject), proofs.repetition(subject), proofs.evaluation(subject)]
+            made += [proofs.saving(subject), proofs.repetition(subject)]
     seconds = time.perf_counter() - started
     state.wait_for_everyone()
     return made, seconds

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LAYERS = 2  # of the copy
-LONGEST = 128  # positions of a packed row
-LARGEST = 30_000_000  # parameters above which the copy is narrower, too
+LARGEST = 10_000_000  # parameters above which the copy is narrower, too
 WIDTHS = {  # names of config fields of transformers -> what they are measured in
     "heads": ("num_attention_heads", "encoder_attention_heads", "decoder_attention_heads", "num_heads"),
     "groups": ("num_key_value_heads",),
-    "hidden": ("hidden_size", "d_model", "embedding_size"),
-    "inner": ("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner"),
+    "hidden": ("hidden_size", "d_model", "embedding_size", "pooler_hidden_size"),
+    "inner": ("intermediate_size", "encoder_ffn_dim", "decoder_ffn_dim", "d_ff", "n_inner", "hidden_dim"),
 }
 DEPTHS = ("num_hidden_layers", "num_layers", "num_decoder_layers", "encoder_layers", "decoder_layers")
 
@@ -36,7 +35,9 @@ class Subject:
         blocks: the rows of the run, in their order.
         collator: rows -> a batch, or its parts.
         tokenizer: made the rows.
-        evaluate: (model, batch_size) -> metrics of some held-out rows; None: that is not proved.
+        evaluate: (model, objective, batch_size) -> metrics of a few held-out rows; None: that is not proved.
+        misjudged: (model, objective) -> share of a few held-out rows that are scored as wrong though the model is
+            certain of their labels; None: that is not proved.
         isolates: documents of a row are not to see each other.
     """
 
@@ -46,6 +47,7 @@ class Subject:
     collator: Callable[..., Any]
     tokenizer: "PreTrainedTokenizerBase"
     evaluate: Callable[..., dict[str, float]] | None = None
+    misjudged: Callable[..., float] | None = None
     isolates: bool = False
 
     @property
@@ -73,7 +75,7 @@ class Subject:
 
 
 def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingBlocks:
-    """The rows that proofs are made of: the first of the run, packed ones cut to 128 positions.
+    """The rows that proofs are made of: the first of the run, packed ones shortened.
 
     Args:
         documents: the training split.
@@ -81,7 +83,7 @@ def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingB
         rows: says what a block is to the objective.
     """
     if isinstance(documents, PackedDocuments):
-        documents = replace(documents, block_size=min(documents.block_size, LONGEST))
+        documents = documents.shortened()
     count = min(len(documents), 64)
     return TrainingBlocks(documents, documents.order(seed, 1), count, count, rows)
 
@@ -117,12 +119,7 @@ def shrunk(model: Any) -> Any:
 
 def _shrink(config: Any, narrow: bool) -> None:
     """Takes layers away, and width if that is wanted, from a config of transformers in place."""
-    for name in DEPTHS:
-        depth = getattr(config, name, None)
-        if isinstance(depth, int) and depth > LAYERS:
-            setattr(config, name, LAYERS)
-    if isinstance(getattr(config, "layer_types", None), list):
-        config.layer_types = config.layer_types[:LAYERS]
+    _keep_two_layers(config)
     if not narrow:
         return
     heads: Any = getattr(config, "num_attention_heads", None)
@@ -142,6 +139,21 @@ def _shrink(config: Any, narrow: bool) -> None:
             width = getattr(config, name, None)
             if isinstance(width, int):
                 setattr(config, name, max(8, round(width / factor)))
+
+
+def _keep_two_layers(config: Any) -> None:
+    """The first layer, and the next that is of another kind by what a config lists for each; else the second."""
+    depth: Any = getattr(config, "num_hidden_layers", None)
+    listed = {name: kinds for name, kinds in vars(config).items() if isinstance(kinds, list) and len(kinds) == depth}
+    for name in DEPTHS:
+        layers = getattr(config, name, None)
+        if isinstance(layers, int) and layers > LAYERS:
+            setattr(config, name, LAYERS)
+    if isinstance(depth, int) and depth > LAYERS:
+        kinds = list(zip(*listed.values(), strict=True)) or [()]
+        other = next((place for place, kind in enumerate(kinds) if kind != kinds[0]), 1)
+        for name, kind in listed.items():
+            setattr(config, name, [kind[0], kind[other]])
 
 
 def without_dropout(model: Any) -> Any:

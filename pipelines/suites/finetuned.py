@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import ConfigError
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.finetuning.steps import Fitted, fit, tokenizer_of
+from pipelines.models.build import POSITION_NAMES, scratch_values
 from pipelines.pretrained import checkpoint_of
 from pipelines.run import say
 from pipelines.run_folder import RunFolder, refuse_other_config
@@ -147,8 +148,11 @@ class FineTuning:
         warm = self.config.evaluation.warm_start
         if warm is not None and spec.warm_start and entry.name != warm:
             model = replace(model, name=str(self.warm_folder or warm), revision=None, preset=None, config=None)
-        room = None
-        if model.name is not None:
+        room = None  # from scratch, a model has the positions asked for, unless its config states them
+        if model.name is None:
+            stated = scratch_values(model)
+            room = next((stated[name] for name in POSITION_NAMES if name in stated), None)
+        else:
             from transformers import AutoConfig
 
             loaded = checkpoint_of("model.name", model.name, model.revision)

@@ -103,6 +103,7 @@ class _Official(Task):
             lambda chosen: float(np.mean([statistic(chosen) for statistic in statistics.values()])),
             plain.correct_R if self.official == ("accuracy",) else None,
             plain.worth_R,
+            plain.best_worth,
         )
 
 

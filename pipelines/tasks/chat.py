@@ -197,6 +197,7 @@ class Chat(Task):
             lambda chosen: chrf_of(statistics_RK[chosen].sum(axis=0)),
             None,
             np.array([chrf_of(row_K) for row_K in statistics_RK]),
+            100.0,
         )
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:

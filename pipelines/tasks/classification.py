@@ -284,6 +284,7 @@ def _score_single(predictions: Sequence[Prediction], targets: Sequence[int], cla
         lambda rows: float(correct_R[rows].mean()),
         correct_R,
         probabilities_RC[np.arange(len(labels_R)), labels_R],
+        1.0,
     )
 
 
@@ -305,7 +306,7 @@ def _score_multi(predictions: Sequence[Prediction], targets: Sequence[list[float
         "accuracy": float((labels_RL == said_RL).all(axis=1).mean()),
     }
     worth_R = -np.abs(labels_RL - np.array([one["probabilities"] for one in predictions])).max(axis=1)
-    return Scored(metrics, "f1_micro", micro, None, worth_R)
+    return Scored(metrics, "f1_micro", micro, None, worth_R, 0.0)
 
 
 def _score_regression(predictions: Sequence[Prediction], targets: Sequence[float]) -> Scored:
@@ -329,7 +330,7 @@ def _score_regression(predictions: Sequence[Prediction], targets: Sequence[float
 
         return 0.0 if is_constant(rows) else float(spearmanr(said_R[rows], labels_R[rows]).statistic)
 
-    return Scored(metrics, "spearmanr", spearman, None, -np.abs(labels_R - said_R))
+    return Scored(metrics, "spearmanr", spearman, None, -np.abs(labels_R - said_R), 0.0)
 
 
 def _f1(hits: float, said: float, labels: float) -> float:

@@ -5,7 +5,7 @@ Shape legend: B examples, T positions, C classes or choices, L labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipelines.data.packing import IGNORE_INDEX
 from pipelines.training.objectives import cross_entropy
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.models.sparse_head import SparseHead
 
 Batch = Mapping[str, "torch.Tensor"]
+CERTAIN = 1e3  # added to a logit, it is beyond all others
 NOT_MODEL_INPUTS = ("labels", "start_positions", "end_positions", "choice_counts")
 
 
@@ -28,6 +29,12 @@ class HeadLoss:
     """
 
     bf16: bool
+    beyond_reach: ClassVar[float] = 0.0
+    """Share of the rows that may be scored as not all right though a model is certain of their labels."""
+
+    def certain(self, logits: Any, batch: Batch) -> Any:
+        """The logits of a model that is certain of each label, and elsewhere says what it said: an oracle's."""
+        raise NotImplementedError
 
     def logits(self, model: Any, batch: Batch) -> Any:
         """The model's logits, fp32."""
@@ -65,6 +72,11 @@ class ClassLoss(HeadLoss):
         """Labels of a batch."""
         return (batch["labels"] != IGNORE_INDEX).sum()
 
+    def certain(self, logits: Any, batch: Batch) -> Any:
+        labels = batch["labels"]
+        place = labels.clamp(min=0)[..., None]
+        return logits.scatter_add(-1, place, CERTAIN * (labels != IGNORE_INDEX)[..., None].float())
+
     def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
         import torch
 
@@ -92,6 +104,9 @@ class MultiLabelLoss(HeadLoss):
         """Labels times examples of a batch; a filler's are NaN."""
         return (~batch["labels"].isnan()).sum()
 
+    def certain(self, logits: Any, batch: Batch) -> Any:
+        return CERTAIN * (2 * batch["labels"].view_as(logits) - 1)
+
     def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
         import torch
 
@@ -107,6 +122,9 @@ class RegressionLoss(HeadLoss):
         """Examples of a batch; a filler's label is NaN."""
         return (~batch["labels"].isnan()).sum()
 
+    def certain(self, logits: Any, batch: Batch) -> Any:
+        return batch["labels"][:, None]
+
     def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
         known = ~batch["labels"].isnan()
         return ((logits[..., 0] - batch["labels"])[known] ** 2).sum()
@@ -114,6 +132,8 @@ class RegressionLoss(HeadLoss):
 
 class SpanLoss(HeadLoss):
     """Mean of -ln p(first token) and -ln p(last token) of the answer, positions (B,)."""
+
+    beyond_reach = 0.5  # an answer may begin inside a token, be longer than asked for, or lie across two windows
 
     def of_output(self, output: Any) -> Any:
         """Start and end logits as one tensor (B, 2, T)."""
@@ -124,6 +144,12 @@ class SpanLoss(HeadLoss):
     def count(self, batch: Batch) -> "torch.Tensor":
         """Examples of a batch."""
         return (batch["start_positions"] != IGNORE_INDEX).sum()
+
+    def certain(self, logits: Any, batch: Batch) -> Any:
+        import torch
+
+        place_B2 = torch.stack((batch["start_positions"], batch["end_positions"]), dim=1)
+        return logits + CERTAIN * torch.nn.functional.one_hot(place_B2, logits.shape[-1])
 
     def loss_of(self, logits: Any, batch: Batch) -> "torch.Tensor":
         import torch

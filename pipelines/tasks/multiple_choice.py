@@ -200,7 +200,7 @@ class MultipleChoice(Task):
             "mean_reciprocal_rank": float(np.mean(ranks_R)),
         }
         worth_R = np.array([one[label] for one, label in zip(probabilities, labels_R.tolist(), strict=True)])
-        return Scored(metrics, "accuracy", lambda chosen: float(correct_R[chosen].mean()), correct_R, worth_R)
+        return Scored(metrics, "accuracy", lambda chosen: float(correct_R[chosen].mean()), correct_R, worth_R, 1.0)
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
         from pipelines.baselines.multiple_choice import TfidfChooser, position_shares

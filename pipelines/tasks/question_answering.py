@@ -328,7 +328,8 @@ class QuestionAnswering(Task):
                 "exact": "exact_match", "f1": "f1", "HasAns_f1": "f1_has_answer", "NoAns_f1": "f1_no_answer",
             }  # fmt: skip
             metrics = {ours: figures[theirs] for theirs, ours in names.items() if theirs in figures}
-        return Scored({"f1": metrics.pop("f1"), **metrics}, "f1", lambda rows: float(f1_R[rows].mean()), None, f1_R)
+        metrics = {"f1": metrics.pop("f1"), **metrics}
+        return Scored(metrics, "f1", lambda rows: float(f1_R[rows].mean()), None, f1_R, 100.0)
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
         from pipelines.baselines.question_answering import SpanBaseline

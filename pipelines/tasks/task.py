@@ -51,6 +51,7 @@ class Scored:
         statistic: row indices (with repetitions) -> the headline of those rows.
         correct_R: bool, whether each row is right, where the headline is the share of right rows; else None.
         worth_R: what each row is worth, to find the worst.
+        best_worth: what a row is worth of which all is right.
     """
 
     metrics: dict[str, float]
@@ -58,6 +59,7 @@ class Scored:
     statistic: Callable[[np.ndarray], float]
     correct_R: np.ndarray | None
     worth_R: np.ndarray
+    best_worth: float
 
 
 class Loss(Protocol):

@@ -303,6 +303,7 @@ class Summarization(TextGeneration):
             lambda chosen: float(rouge_l_R[chosen].mean()),
             None,
             rouge_l_R,
+            1.0,
         )
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:
@@ -341,6 +342,7 @@ class Translation(TextGeneration):
             lambda chosen: chrf_of(statistics_RK[chosen].sum(axis=0)),
             None,
             worth_R,
+            100.0,
         )
 
     def baselines(self, train: Rows, rows: Sequence[Row], seed: int) -> Iterator[tuple[str, list[Prediction]]]:

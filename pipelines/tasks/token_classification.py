@@ -233,13 +233,18 @@ class TokenClassification(Task):
                 lambda rows: float(right_R[rows].sum() / tokens_R[rows].sum()),
                 None,
                 right_R - tokens_R,
+                0.0,
             )
         tags = self._spans(said), self._spans(gold)
         counts_R3 = entity_counts(*tags)
         figures = load_metric("seqeval").compute(predictions=tags[0], references=tags[1])
         metrics = {name: figures[f"overall_{name}"] for name in ("f1", "precision", "recall", "accuracy")}
         worth_R = 2 * counts_R3[:, 0] - counts_R3[:, 1] - counts_R3[:, 2]
-        return Scored(metrics, "f1", lambda rows: entity_scores(counts_R3[rows].sum(axis=0).tolist())[2], None, worth_R)
+
+        def f1(rows: np.ndarray) -> float:
+            return entity_scores(counts_R3[rows].sum(axis=0).tolist())[2]
+
+        return Scored(metrics, "f1", f1, None, worth_R, 0.0)
 
     def _spans(self, tags: Sequence[Sequence[int]]) -> list[list[str]]:
         return [[self.spans[tag] for tag in row] for row in tags]
