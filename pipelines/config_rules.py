@@ -128,6 +128,7 @@ NEEDS = (
     ("run.country_iso_code", "run.measure_energy"),
 )
 _BELOW_ONE = 0.9999999
+_MOST_ROWS = 10**12  # what Arrow can count has an end
 # The rows of a run, which is their product, are the length of a sequence, at most 2**63 - 1.
 _MOST_STEPS, _MOST_ROWS = 100_000_000, 100_000
 _MOST_THREADS = 1024  # torch ends the process where it cannot start as many
@@ -143,14 +144,15 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "verify.steps": (1, None),
     "data.block_size": (2, None),
     "evaluation.max_documents": (1, None),
+    "tokenizer.vocab_size": (None, 100_000_000),
     "tokenizer.new_tokens": (1, None),
     "tokenizer.sentinels": (0, None),
-    "data.max_train_documents": (1, None),
+    "data.max_train_documents": (1, _MOST_ROWS),
     "training.max_steps": (1, _MOST_STEPS),
     "training.per_device_train_batch_size": (1, _MOST_ROWS),
     "training.per_device_eval_batch_size": (1, _MOST_ROWS),
     "training.gradient_accumulation_steps": (1, _MOST_ROWS),
-    "training.learning_rate": (0, None),
+    "training.learning_rate": (0, 1_000),
     "training.warmup_steps": (0, None),
     "training.weight_decay": (0, None),
     "training.adam_beta1": (0, _BELOW_ONE),
@@ -171,7 +173,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "evaluation.temperature": (1e-3, None),
     "denoising.mean_noise_span_length": (1, None),
     "data.max_length": (2, None),
-    "data.max_train_rows": (1, None),
+    "data.max_train_rows": (1, _MOST_ROWS),
     "evaluation.max_rows": (1, None),
     "evaluation.seeds": (1, None),
     "evaluation.workers": (1, None),
