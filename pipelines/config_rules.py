@@ -128,7 +128,7 @@ NEEDS = (
     ("run.country_iso_code", "run.measure_energy"),
 )
 _BELOW_ONE = 0.9999999
-_MOST_ROWS = 10**12  # what Arrow can count has an end
+_MOST_DOCUMENTS = 10**12  # what Arrow can count has an end
 # The rows of a run, which is their product, are the length of a sequence, at most 2**63 - 1.
 _MOST_STEPS, _MOST_ROWS = 100_000_000, 100_000
 _MOST_THREADS = 1024  # torch ends the process where it cannot start as many
@@ -147,7 +147,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "tokenizer.vocab_size": (None, 100_000_000),
     "tokenizer.new_tokens": (1, None),
     "tokenizer.sentinels": (0, None),
-    "data.max_train_documents": (1, _MOST_ROWS),
+    "data.max_train_documents": (1, _MOST_DOCUMENTS),
     "training.max_steps": (1, _MOST_STEPS),
     "training.per_device_train_batch_size": (1, _MOST_ROWS),
     "training.per_device_eval_batch_size": (1, _MOST_ROWS),
@@ -173,7 +173,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "evaluation.temperature": (1e-3, None),
     "denoising.mean_noise_span_length": (1, None),
     "data.max_length": (2, None),
-    "data.max_train_rows": (1, _MOST_ROWS),
+    "data.max_train_rows": (1, _MOST_DOCUMENTS),
     "evaluation.max_rows": (1, None),
     "evaluation.seeds": (1, None),
     "evaluation.workers": (1, None),
