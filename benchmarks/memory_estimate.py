@@ -3,8 +3,9 @@
 python -m benchmarks.memory_estimate                 # all, some ten minutes on two cores
 python -m benchmarks.memory_estimate --only lora --repeat 3
 
-Every figure is of a process of its own, which runs the recipe itself: one up to its training, which three measured steps
-replace; one through training and the evaluation after it. Both stop there: proofs, baselines and samples are left out.
+Every figure is of a process of its own, which runs the recipe itself: one up to its training, which three measured
+steps replace; one through training and the evaluation after it. Both stop there: proofs, baselines and samples are left
+out.
 Memory is the resident set above what it was before the model was built (libraries, corpus and tokenizer).
 """
 

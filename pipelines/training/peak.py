@@ -1,5 +1,6 @@
 """What a run will need, measured: a few steps of its own trainer on its own largest rows."""
 
+import contextlib
 import copy
 import tempfile
 import time
@@ -104,11 +105,12 @@ def measure_step(
     steps = [rows[:count] for count in counts for _ in range(micro_batches)]
     with tempfile.TemporaryDirectory(prefix="plumbline-step-") as folder:
         trainer = _Rehearsal(
+            counts=counts,
             model=model,
             args=_for_rehearsal(arguments, len(counts), micro_batches, folder),
-            train_dataset=_Steps(steps),  # type: ignore[arg-type]
+            train_dataset=_Steps(steps),
             data_collator=lambda items: collator(items[0]),
-            processing_class=None,  # type: ignore[arg-type]
+            processing_class=None,
             objective=objective,
             evaluate_model=lambda model: {},
             log_event=lambda event: None,
@@ -156,7 +158,7 @@ class _Phases:
     update_seconds: float
 
 
-class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
+class _Steps(torch.utils.data.Dataset):
     """Item i is the list of rows of micro-batch i."""
 
     def __init__(self, micro_batches: list[list[dict[str, np.ndarray]]]) -> None:
@@ -172,8 +174,9 @@ class _Steps(torch.utils.data.Dataset):  # type: ignore[type-arg]
 class _Rehearsal(ExactTrainer):
     """ExactTrainer that reads memory and clock between its phases."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, counts: list[int], **values: Any) -> None:
         super().__init__(**values)
+        self.counts = counts  # rows of each step's micro-batches
         self.meter = PeakMemory(self.args.device)
         self.baseline_bytes = self.meter.now_bytes()
         self.measured: list[_Phases] = []
@@ -201,7 +204,7 @@ class _Rehearsal(ExactTrainer):
 
     def finish_step(self) -> None:
         super().finish_step()
-        rows = len(self.blocks.micro_batches[len(self.measured) * self.args.gradient_accumulation_steps])  # type: ignore[attr-defined]
+        rows = self.counts[len(self.measured)]
         self.measured.append(
             _Phases(
                 rows=rows,
@@ -230,10 +233,8 @@ class PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
-        try:
+        with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
 
     def peak_bytes(self) -> int:
         """The most that was held since."""
@@ -271,7 +272,7 @@ def _affordable_rows(plan: Plan, max_seconds: float, micro_batches: int) -> int:
     free, estimate = _free_bytes(torch.device(plan.device)), plan.memory_estimate_bytes
     if free is not None:
         per_row = (estimate["activations"] + estimate["logits"]) / batch_size
-        states = sum(estimate[name] for name in ("gradients", "optimizer"))
+        states = sum(estimate[name] for name in ("gradients", "optimizer", "weight_copies"))
         affordable = min(affordable, (MOST_OF_FREE_MEMORY * free - states) / max(per_row, 1))
     return max(1, min(batch_size, int(affordable)))
 
@@ -293,7 +294,7 @@ def _for_rehearsal(arguments: TrainingArguments, steps: int, micro_batches: int,
     changed.output_dir = folder
     changed.max_steps, changed.warmup_steps = steps, 0
     changed.per_device_train_batch_size, changed.gradient_accumulation_steps = 1, micro_batches
-    changed.lr_scheduler_type, changed.lr_scheduler_kwargs = "constant", {}  # type: ignore[assignment]
+    changed.lr_scheduler_type, changed.lr_scheduler_kwargs = "constant", {}
     changed.save_strategy, changed.eval_strategy = SaveStrategy.NO, IntervalStrategy.NO
     changed.eval_on_start = False
     changed.report_to, changed.logging_strategy = [], IntervalStrategy.NO

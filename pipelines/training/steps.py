@@ -14,10 +14,10 @@ from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware
 from pipelines.training.energy import check_energy, measured_energy
+from pipelines.training.memory import memory_estimate
 from pipelines.training.plan import (
     Plan,
     interval,
-    memory_estimate,
     steps_and_rows,
     time_estimate_seconds,
     warmup,
@@ -193,14 +193,17 @@ def make_plan(
         device=str(device),
         cpu_threads=torch.get_num_threads(),
         memory_estimate_bytes=memory_estimate(
-            parameters["total"],
-            model.config,
-            batch_size * views,
-            train.block_size,
-            bf16,
-            training.activation_checkpointing,
-            shape.longest_decoder_inputs,
-            model.get_output_embeddings() is not None,
+            model,
+            rows=batch_size * views,
+            block_size=train.block_size,
+            bf16=bf16,
+            optim=training.optim,
+            recomputation="full" if training.activation_checkpointing else "none",
+            decoder_size=shape.longest_decoder_inputs,
+            head_share=head_share,
+            processes=state.num_processes,
+            flash=device.type == "cuda",
+            isolate_documents=True,
         ),
         time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
         padding_share=shape.padding_share,
