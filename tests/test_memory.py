@@ -314,11 +314,11 @@ def test_extrapolation_is_a_straight_line_of_forward_and_backward_alone() -> Non
         return peak._Phases(rows, high, 700, None, seconds, 0.5)
 
     plan: Any = SimpleNamespace(gradient_accumulation_steps=3)
-    some = [step(2, 100, 9.0), step(2, 300, 1.0), step(4, 490, 3.0), step(4, 500, 2.0)]
+    some = [step(2, 300, 9.0), step(2, 100, 1.0), step(4, 490, 3.0), step(4, 500, 2.0)]
     cost = peak._cost(some, 50, None, rows=10, plan=plan)
     assert cost.phase_peak_bytes == {"forward_backward": 500 + 3 * 200, "update": 700}
     assert cost.step_seconds == 3 * (2.0 + 3 * 1.0) + 0.5
     assert cost.peak_memory_bytes == 1100
-    whole = peak._cost([step(10, 100, 9.0), step(10, 300, 1.0), step(10, 290, 1.5)], 50, 900, rows=10, plan=plan)
+    whole = peak._cost([step(10, 300, 9.0), step(10, 100, 1.0), step(10, 290, 1.5)], 50, 900, rows=10, plan=plan)
     assert (whole.phase_peak_bytes["forward_backward"], whole.peak_memory_bytes) == (300, 900)
     assert not whole.is_extrapolated

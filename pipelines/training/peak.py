@@ -74,9 +74,9 @@ def measure_step(
 ) -> StepCost:
     """Memory and time of an optimizer step at the run's real shape, by ExactTrainer itself.
 
-    Three steps, of which the last two count: they have the optimizer's state, and gradients from earlier micro-batches
-    if the run accumulates. The rows are those of the run's largest micro-batch. Where that would take more than
-    max_seconds, or more memory than is free by the formula, two smaller numbers of rows are computed (two steps each),
+    Three steps, the first without the optimizer's state, as in a run; with gradients from an earlier micro-batch if the
+    run accumulates. The rows are those of the run's largest micro-batch. Where that would take more than max_seconds,
+    or more memory than is free by the formula, two smaller numbers of rows are computed (two steps each),
     and memory and time of forward and backward extrapolated as straight lines. The model's weights are changed.
 
     Saving is left out: in true runs it never raised the peak (docs/memory.md).
@@ -309,10 +309,10 @@ def _evaluation_peak(evaluate: Callable[[Any], Any], trainer: _Rehearsal) -> int
 
 
 def _cost(measured: list[_Phases], baseline_bytes: int, evaluation: int | None, rows: int, plan: Plan) -> StepCost:
-    """Of all steps but the first; straight lines through those of fewer and more rows, if these are not the run's."""
+    """The highest of all steps, and the time of the last; straight lines from fewer rows, if these are not the run's."""
     last = measured[-1]
-    highest = {step.rows: step.forward_backward_bytes for step in measured[1:2]}
-    for step in measured[2:]:
+    highest: dict[int, int] = {}
+    for step in measured:
         highest[step.rows] = max(highest.get(step.rows, 0), step.forward_backward_bytes)
     forward_backward, extra, seconds = highest[last.rows], 0, last.micro_batch_seconds
     fewer = measured[1]
