@@ -62,7 +62,8 @@ def measure(recipe: str, flags: Sequence[str], predict: bool, max_seconds: float
     import pipelines.models.encoder_decoder
     from pipelines.config import parse_config
     from pipelines.training import steps
-    from pipelines.training.peak import PeakMemory, measure_step
+    from pipelines.training.peak import measure_step
+    from pipelines.training.process_memory import PeakMemory
 
     meter = PeakMemory(torch.device("cpu"))
     found: dict[str, Any] = {}

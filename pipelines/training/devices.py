@@ -36,7 +36,7 @@ DEVICES = dict(
         _device("a100-80gb", 80, 312, "NVIDIA A100 Tensor Core GPU data sheet"),
         _device("h100-80gb", 80, 989.4, "NVIDIA H100 Tensor Core GPU data sheet, SXM"),
         _device("h200-141gb", 141, 989.4, "NVIDIA H200 Tensor Core GPU data sheet, SXM"),
-        _device("b200-180gb", 180, 2250, "NVIDIA DGX B200 data sheet, one of eight"),
+        _device("b200", 180, 2250, "NVIDIA DGX B200 data sheet, one of eight"),
         _device("l4", 24, 121, "NVIDIA L4 Tensor Core GPU data sheet"),
         _device("l40s", 48, 362.05, "NVIDIA L40S data sheet"),
         _device("a10", 24, 125, "NVIDIA A10 Tensor Core GPU data sheet"),

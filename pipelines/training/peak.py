@@ -1,12 +1,10 @@
 """What a run will need, measured: a few steps of its own trainer on its own largest rows."""
 
-import contextlib
 import copy
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from pipelines.data.order import padded_length
 from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import ConfigError
 from pipelines.training.plan import ASSUMED_MFU, Plan
+from pipelines.training.process_memory import PeakMemory, free_bytes
 from pipelines.training.trainer import ExactTrainer, Objective
 
 PHASES = ("forward_backward", "update", "evaluation")
@@ -89,7 +88,7 @@ def measure_step(
         collator, objective: of the run.
         use_muon: as ExactTrainer's.
         evaluate: evaluates the model on one batch; None: evaluation is not measured.
-        max_seconds: of computing, by the plan's floating-point operations; one row is always computed.
+        max_seconds: of computing, by the plan's floating-point operations; one row and two are always computed.
 
     Raises:
         ConfigError: the device's memory is not enough.
@@ -218,74 +217,18 @@ class _Rehearsal(ExactTrainer):
         self._peaks, self._seconds = [], []
 
 
-class PeakMemory:
-    """The peak of this process's memory since the last reset.
-
-    On CUDA what the allocator has handed out. Elsewhere the resident set: Linux keeps its high-water mark, which a 5
-    written to clear_refs resets (proc(5)); where that cannot be written, the mark of the whole life of the process.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-
-    def reset(self) -> None:
-        """Starts anew from what is held now."""
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-            return
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-
-    def peak_bytes(self) -> int:
-        """The most that was held since."""
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return self._status("VmHWM")
-
-    def now_bytes(self) -> int:
-        """What is held now."""
-        if self.device.type == "cuda":
-            return torch.cuda.memory_allocated(self.device)
-        return self._status("VmRSS")
-
-    def reserved_bytes(self) -> int | None:
-        """The most that the CUDA allocator has taken from the device, or None."""
-        return torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else None
-
-    def _status(self, name: str) -> int:
-        try:
-            lines = Path("/proc/self/status").read_text().splitlines()
-            return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-        except (OSError, StopIteration):  # no Linux
-            import resource
-            import sys
-
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 def _affordable_rows(plan: Plan, max_seconds: float, micro_batches: int) -> int:
     """Rows of a micro-batch that the steps can compute in the time, and that fit into free memory by the formula."""
     batch_size = plan.per_device_train_batch_size
     flops_per_row = plan.flops_per_token * plan.tokens_per_step / plan.rows_per_step
     seconds_per_row = flops_per_row / (plan.matmul_flops_per_second * ASSUMED_MFU)
     affordable = max_seconds / (STEPS * micro_batches * seconds_per_row)
-    free, estimate = _free_bytes(torch.device(plan.device)), plan.memory_estimate_bytes
+    free, estimate = free_bytes(torch.device(plan.device)), plan.memory_estimate_bytes
     if free is not None:
         per_row = (estimate["activations"] + estimate["logits"]) / batch_size
         states = sum(estimate[name] for name in ("gradients", "optimizer", "weight_copies"))
         affordable = min(affordable, (MOST_OF_FREE_MEMORY * free - states) / max(per_row, 1))
     return max(1, min(batch_size, int(affordable)))
-
-
-def _free_bytes(device: torch.device) -> int | None:
-    """Memory that can still be taken, or None where that is not known."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
 
 
 def _for_rehearsal(arguments: TrainingArguments, steps: int, micro_batches: int, folder: str) -> TrainingArguments:
@@ -309,7 +252,7 @@ def _evaluation_peak(evaluate: Callable[[Any], Any], trainer: _Rehearsal) -> int
 
 
 def _cost(measured: list[_Phases], baseline_bytes: int, evaluation: int | None, rows: int, plan: Plan) -> StepCost:
-    """The highest of all steps, and the time of the last; straight lines from fewer rows, if these are not the run's."""
+    """Peaks over all steps, time of the last; straight lines from fewer rows, if these are not the run's."""
     last = measured[-1]
     highest: dict[int, int] = {}
     for step in measured:
