@@ -43,8 +43,8 @@ from pipelines.models.cost import counted_flops_per_token
 from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
 from pipelines.models.ngram import KneserNeyModel
 from pipelines.sections import DenoisingConfig, DenoisingEvaluationConfig, ModelConfig, Seq2SeqModelConfig
+from pipelines.training.memory import formula_activations
 from pipelines.training.objectives import SequenceToSequence
-from pipelines.training.plan import memory_estimate
 
 # ---------------------------------------------------------------- damage
 
@@ -565,21 +565,18 @@ def test_flops_are_counted_for_every_family(family: str) -> None:
     assert counted_flops_per_token(build(family), 12, decoder_size=4) > 0
 
 
-def test_memory_by_hand() -> None:
+def test_memory_formula_by_hand() -> None:
     config = build_encoder_decoder(
         Seq2SeqModelConfig(config={"model_type": "t5", **FAMILIES["t5"], "num_decoder_layers": 3}), FewTokens(), 16
     ).config
-    estimate = memory_estimate(1000, config, 2, 16, bf16=True, activation_checkpointing=False, decoder_size=6)
-    encoder = 2 * 16 * (34 * 32 + 5 * 2 * 16)
-    decoder = 3 * (6 * (34 * 32 + 5 * 2 * 6) + (9 * 6 + 4 * 16) * 32 + 5 * 2 * 6 * 16)
-    assert estimate["activations"] == 2 * (encoder + decoder)
-    assert estimate["logits"] == 2 * 6 * VOCABULARY * 10
-    recomputed = memory_estimate(1000, config, 2, 16, bf16=True, activation_checkpointing=True, decoder_size=6)
-    assert recomputed["activations"] == 2 * (2 * 2 * 16 * 32 + 3 * 2 * 6 * 32)
+    encoder = 16 * (34 * 32 + 5 * 2 * 16)
+    decoder = 6 * (34 * 32 + 5 * 2 * 6) + (9 * 6 + 4 * 16) * 32 + 5 * 2 * 6 * 16
+    assert formula_activations(config, 2, 16, bf16=True, decoder_size=6) == 2 * (2 * encoder + 3 * decoder)
+    recomputed = formula_activations(config, 2, 16, True, "full", decoder_size=6)
+    assert recomputed == 2 * (2 * 2 * 16 * 32 + 3 * 2 * 6 * 32 + max(encoder, decoder))
     for family in ("bart", "bert2bert"):
-        sides = memory_estimate(1000, build(family).config, 1, 16, True, False, decoder_size=BLOCK_SIZE)
-        alone = 2 * 16 * (34 * 32 + 5 * 2 * 16)
-        assert sides["activations"] == 2 * alone + 2 * ((9 + 4) * 16 * 32 + 5 * 2 * 16 * 16)
+        sides = formula_activations(build(family).config, 1, 16, True, decoder_size=BLOCK_SIZE)
+        assert sides == 2 * 2 * encoder + 2 * ((9 + 4) * 16 * 32 + 5 * 2 * 16 * 16)
 
 
 def test_presets_build() -> None:

@@ -26,9 +26,9 @@ from pipelines.models.presets import PRESETS
 from pipelines.models.recurrent import STEPS_AT_ONCE, RecurrentForCausalLM, RecurrentModel
 from pipelines.models.sequences import find_sequences
 from pipelines.sections import ModelConfig
+from pipelines.training.memory import formula_activations
 from pipelines.training.objectives import CausalLanguageModeling
 from pipelines.training.optimizers import muon_with_adamw
-from pipelines.training.plan import memory_estimate
 
 CELLS = ("lstm", "gru")
 SIZES = {"model_type": "recurrent", "hidden_size": 32, "embedding_size": 24, "num_hidden_layers": 2}
@@ -327,9 +327,8 @@ def test_presets_have_the_parameters_of_the_llama_of_their_name(cell: str, size:
     assert totals[0] == pytest.approx(totals[1], rel=0.01)
 
 
-def test_a_memory_estimate_needs_no_heads() -> None:
-    estimate = memory_estimate(1000, build("lstm").config, 2, 16, bf16=True, activation_checkpointing=False)
-    assert estimate["activations"] == 2 * 2 * 16 * 34 * 32
+def test_a_memory_formula_needs_no_heads() -> None:
+    assert formula_activations(build("lstm").config, 2, 16, bf16=True) == 2 * 2 * 16 * 34 * 32
 
 
 # ------------------------------------------------------------ mistakes

@@ -130,63 +130,6 @@ def scheduler_kwargs(training: "TrainingConfig", steps: int) -> dict[str, Any]:
     return kwargs
 
 
-def memory_estimate(
-    parameters: int,
-    model_config: Any,
-    rows: int,
-    block_size: int,
-    bf16: bool,
-    activation_checkpointing: bool,
-    decoder_size: int = 0,
-    has_head: bool = True,
-) -> dict[str, int]:
-    """Bytes of one process's training state, by formula; real peaks also hold the allocator's slack.
-
-    fp32 weights, gradients and two AdamW moments: 16 bytes a parameter. Activations of a layer: B T h (34 + 5 a T / h)
-    bytes at two bytes a value (Korthikanti et al. 2022, equation 1), twice that in fp32, h a layer with recomputation.
-    Logits, if it has_head: one fp32 copy, its gradient, and the autocast copy. An encoder-decoder's decoder has
-    decoder_size positions t and in each layer a cross-attention besides, of B (9 t h + 4 T h + 5 a t T) bytes, counted
-    as in the paper: query, output projection with its dropout, norm; keys and values of the encoder's T positions; the
-    scores.
-    """
-    width = 1 if bf16 else 2
-    (layers, hidden, heads), *decoder = _stacks(model_config)
-    layer = block_size * (34 * hidden + 5 * heads * block_size)
-    per_row = layers * (2 * block_size * hidden if activation_checkpointing else layer)
-    for layers, hidden, heads in decoder:
-        layer = decoder_size * (34 * hidden + 5 * heads * decoder_size)
-        layer += (9 * decoder_size + 4 * block_size) * hidden + 5 * heads * decoder_size * block_size
-        per_row += layers * (2 * decoder_size * hidden if activation_checkpointing else layer)
-    activations = width * rows * per_row
-    logits = has_head * rows * (decoder_size or block_size) * model_config.vocab_size * (4 + 4 + (2 if bf16 else 0))
-    parts = {
-        "weights": 4 * parameters,
-        "gradients": 4 * parameters,
-        "optimizer": 8 * parameters,
-        "activations": activations,
-        "logits": logits,
-    }
-    return parts | {"total": sum(parts.values())}
-
-
-def _stacks(model_config: Any) -> list[tuple[int, int, int]]:
-    """(layers, hidden size, heads) of a model, or of an encoder and a decoder."""
-
-    def stack(config: Any) -> tuple[int, int, int]:
-        names = ("num_hidden_layers", "hidden_size", "num_attention_heads")
-        layers, hidden, heads = (getattr(config, name, 0) for name in names)
-        return layers, hidden, heads
-
-    if not model_config.is_encoder_decoder:
-        return [stack(model_config)]
-    if hasattr(model_config, "decoder"):  # two models, each with its own config
-        return [stack(model_config.encoder), stack(model_config.decoder)]
-    layers, hidden, heads = stack(model_config)
-    layers_name = next(name for name in ("decoder_layers", "num_decoder_layers") if hasattr(model_config, name))
-    decoder_heads = getattr(model_config, "decoder_attention_heads", heads)
-    return [(layers, hidden, heads), (getattr(model_config, layers_name), hidden, decoder_heads)]
-
-
 def time_estimate_seconds(flops_per_token: float, tokens: int, matmul_flops_per_second: float, processes: int) -> float:
     """Training time if ASSUMED_MFU of the measured matrix-product rate is reached."""
     return flops_per_token * tokens / (matmul_flops_per_second * ASSUMED_MFU * processes)

@@ -109,7 +109,8 @@ def cost_findings(
     Raises:
         ConfigError: the memory is not enough.
     """
-    from pipelines.training.peak import free_memory_bytes, measure_step
+    from pipelines.training.peak import measure_step
+    from pipelines.training.process_memory import free_bytes
 
     plan, device = check.plan, check.arguments.device
     model.to(device)
@@ -122,7 +123,7 @@ def cost_findings(
         objective=objective,
         use_muon=training.optim == "muon",
     )
-    free, peak = free_memory_bytes(device), cost.peak_memory_bytes
+    free, peak = free_bytes(device), cost.peak_memory_bytes
     growth = peak - cost.baseline_bytes
     sharing = plan.processes if device.type == "cpu" else 1  # processes of this memory
     extrapolated = f", extrapolated from {cost.measured_rows} rows" if cost.is_extrapolated else ""
@@ -140,6 +141,51 @@ def cost_findings(
     check.figures["train_seconds"] = seconds
     rate = plan.total_tokens / seconds
     check.note("ok", "time", f"About {duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps.")
+
+
+def forecast_findings(
+    check: Check, training: "TrainingConfig", plan: "Plan", model: Any, shape: dict[str, Any]
+) -> None:
+    """Tells what the run needs of the accelerators of `preflight.device`, by formula.
+
+    Args:
+        check: takes the findings; its settings say which accelerators, and how many.
+        training: the training section.
+        plan: of the run on this machine.
+        model: of the run.
+        shape: rows, block_size, decoder_size, head_share, as `memory.memory_estimate` takes them.
+    """
+    from pipelines.training.forecast import estimate_for_device
+
+    settings = check.settings
+    if settings.device is None:
+        return
+    # Steps are as many, and each has the rows of all accelerators; epochs are as many, and have fewer steps.
+    more = settings.processes / plan.processes if training.max_steps is not None else 1.0
+    found = estimate_for_device(
+        model,
+        device=settings.device,
+        total_tokens=round(plan.total_tokens * more),
+        optim=training.optim,
+        recomputation="full" if training.activation_checkpointing else "none",
+        processes=settings.processes,
+        parallelism=settings.parallelism,
+        price_per_device_hour=settings.price_per_device_hour,
+        **shape,
+    )
+    parts = ", ".join(
+        f"{name.replace('_', ' ')} {size / 1e9:,.2f}" for name, size in found.memory_bytes.items() if size
+    )
+    many = f"{settings.processes} x {found.device.name}, {settings.parallelism}"
+    told = f"{many}: {found.needed_bytes / 1e9:,.1f} of {found.device.memory_bytes / 1e9:,.0f} GB each by formula ({parts}; "
+    told += f"allowance {found.allowance_bytes / 1e9:,.2f}); at most {found.largest_micro_batch:,} rows at once fit."
+    check.note("ok" if found.fits else "error", "forecast", told)
+    told = f"{many}: about {duration(found.seconds)} at {found.mfu:.0%} of the peak ({found.tokens_per_second:,.0f} tokens "
+    told += f"a second), {found.device_hours:,.2f} device-hours"
+    cost = "" if found.cost is None else f", which cost {found.cost:,.2f}"
+    check.note("ok", "forecast", f"{told}{cost}. Never held against a GPU.")
+    figures = {"memory_bytes": found.memory_bytes, "seconds": found.seconds, "cost": found.cost, "fits": found.fits}
+    check.figures["forecast"] = figures | {"largest_micro_batch": found.largest_micro_batch}
 
 
 def duration(seconds: float) -> str:

@@ -15,15 +15,15 @@ from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware
 from pipelines.training.energy import check_energy, measured_energy
+from pipelines.training.memory import memory_estimate
 from pipelines.training.plan import (
     Plan,
     interval,
-    memory_estimate,
     steps_and_rows,
     time_estimate_seconds,
     warmup,
 )
-from pipelines.training.preflight import schedule_findings
+from pipelines.training.preflight import forecast_findings, schedule_findings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -186,7 +186,13 @@ def make_plan(
     flops = training_flops_per_token(model, round(shape.inputs), head_share, round(shape.decoder_inputs))
     rate = hardware.matmul_flops_per_second(device, bf16)
     tokens_per_step = round(rows_per_step * views * (shape.inputs + shape.decoder_inputs))
-    return Plan(
+    memory_shape: dict[str, Any] = {
+        "rows": batch_size * views,
+        "block_size": train.block_size,
+        "decoder_size": shape.longest_decoder_inputs,
+        "head_share": head_share,
+    }
+    plan = Plan(
         train_documents=round(train.documents / share),
         train_tokens=round(train.tokens / share),
         train_blocks=round(len(train) / share),
@@ -214,18 +220,21 @@ def make_plan(
         device=str(device),
         cpu_threads=torch.get_num_threads(),
         memory_estimate_bytes=memory_estimate(
-            parameters["total"],
-            model.config,
-            batch_size * views,
-            train.block_size,
-            bf16,
-            training.activation_checkpointing,
-            shape.longest_decoder_inputs,
-            model.get_output_embeddings() is not None,
+            model,
+            bf16=bf16,
+            optim=training.optim,
+            recomputation="full" if training.activation_checkpointing else "none",
+            processes=state.num_processes,
+            flash=device.type == "cuda",
+            isolate_documents=True,
+            **memory_shape,
         ),
         time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
         padding_share=shape.padding_share,
     )
+    if check is not None:
+        attempt(forecast_findings, check, training, plan, model, memory_shape, otherwise=None)
+    return plan
 
 
 def score_start(
