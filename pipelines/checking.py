@@ -30,7 +30,7 @@ class PreflightConfig:
 
     json: str | None = None
     """Also write what is found, and all figures, to this file."""
-    sample_megabytes: float = 16.0
+    sample_megabytes: float = 12.0
     """Read at most so much of the training files, from the beginning of each; a quarter of it of other splits."""
     device: str | None = None
     """Estimate memory, time and cost for this accelerator, such as h100-80gb, by formula."""

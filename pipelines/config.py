@@ -80,7 +80,7 @@ def parse_config(
         raise SystemExit(0)
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
-    if (check := checking()) is not None:
+    if (check := checking()) is not None and "--check" in argv:  # not where the files alone are read again
         check.settings = instances["preflight"]
         check_ranges(CheckConfig(check.settings))
     check_ranges(config)

@@ -266,3 +266,29 @@ def test_a_finished_run_of_another_config_is_found(corpus_file: Path, tmp_path: 
     out = capsys.readouterr().out
     assert "it is no run folder" in " ".join(out.split()) and "ok       memory" in out
     assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_a_forecast_for_accelerators_that_are_not_here(corpus_file: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = tiny_run(corpus_file, tmp_path / "run")
+    place = arguments.index("--run.dir")
+    del arguments[place : place + 2]  # a folder named by the flags, for which the files are read again without them
+    settings = (
+        "--preflight.device",
+        "h100-80gb",
+        "--preflight.processes",
+        "8",
+        "--preflight.price_per_device_hour",
+        "2",
+    )
+    assert check("pretrain_clm", *arguments, *settings, "--preflight.json", "found.json") == 0
+    figures = json.loads(Path("found.json").read_text())["figures"]
+    forecast, plan = figures["forecast"], figures["plan"]
+    assert forecast["fits"] and forecast["memory_bytes"]["weights"] == 4 * plan["parameters"]["total"]
+    assert forecast["cost"] == pytest.approx(2 * 8 * forecast["seconds"] / 3600)
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+def test_an_unknown_accelerator_is_told_with_the_nearest(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:
+    assert check("pretrain_clm", *tiny_run(corpus_file, tmp_path / "run"), "--preflight.device", "h100-80g") == 2
+    assert "Did you mean 'h100-80gb'" in " ".join(capsys.readouterr().out.split())

@@ -173,15 +173,14 @@ def forecast_findings(
         price_per_device_hour=settings.price_per_device_hour,
         **shape,
     )
-    parts = ", ".join(
-        f"{name.replace('_', ' ')} {size / 1e9:,.2f}" for name, size in found.memory_bytes.items() if size
-    )
+    parts = [f"{name.replace('_', ' ')} {size / 1e9:,.2f}" for name, size in found.memory_bytes.items() if size]
     many = f"{settings.processes} x {found.device.name}, {settings.parallelism}"
-    told = f"{many}: {found.needed_bytes / 1e9:,.1f} of {found.device.memory_bytes / 1e9:,.0f} GB each by formula ({parts}; "
-    told += f"allowance {found.allowance_bytes / 1e9:,.2f}); at most {found.largest_micro_batch:,} rows at once fit."
+    told = f"{many}: {found.needed_bytes / 1e9:,.1f} of {found.device.memory_bytes / 1e9:,.0f} GB each by formula "
+    told += f"({', '.join(parts)}; allowance {found.allowance_bytes / 1e9:,.2f}); "
+    told += f"at most {found.largest_micro_batch:,} rows at once fit."
     check.note("ok" if found.fits else "error", "forecast", told)
-    told = f"{many}: about {duration(found.seconds)} at {found.mfu:.0%} of the peak ({found.tokens_per_second:,.0f} tokens "
-    told += f"a second), {found.device_hours:,.2f} device-hours"
+    told = f"{many}: about {duration(found.seconds)} at {found.mfu:.0%} of the peak "
+    told += f"({found.tokens_per_second:,.0f} tokens a second), {found.device_hours:,.2f} device-hours"
     cost = "" if found.cost is None else f", which cost {found.cost:,.2f}"
     check.note("ok", "forecast", f"{told}{cost}. Never held against a GPU.")
     figures = {"memory_bytes": found.memory_bytes, "seconds": found.seconds, "cost": found.cost, "fits": found.fits}
