@@ -18,7 +18,7 @@ from pipelines.proofs import proofs
 from pipelines.proofs.subject import Subject, first_rows
 from pipelines.run import say
 from pipelines.run_folder import RunFolder
-from pipelines.training.preflight import cost_findings
+from pipelines.training.preflight import cost_findings, model_findings
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -90,6 +90,7 @@ def _rehearse(
     blocks = TrainingBlocks(train, order, plan.steps * plan.rows_per_step, plan.rows, rows)
     objective: Any = subject.make_objective(subject.model)
     objective = replace(objective, bf16=plan.precision == "bf16")
+    model_findings(check, subject.model, subject.tokenizer)
     try:
         if config.proof.enabled:
             attempt(_prove, subject, state, otherwise=None)

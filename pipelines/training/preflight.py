@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checking import Check, free_disk_bytes
+from pipelines.data.framing import document_frame
+from pipelines.models.build import positions_of
+from pipelines.models.vocabulary import vocabulary_size
 
 if TYPE_CHECKING:
     from pipelines.data.packing import TrainingBlocks
@@ -87,6 +90,22 @@ def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) 
         check.note("error", "disk", f"{told} Lower training.save_total_limit, or name another --run.dir.")
     else:
         check.note("ok", "disk", told)
+
+
+def model_findings(check: Check, model: Any, tokenizer: Any) -> None:
+    """Looks at what is trained and the tokens it reads: sizes, positions, tokens with a meaning of their own."""
+    plan, room = check.plan, positions_of(model)
+    trained, total = plan.parameters["trainable"], plan.parameters["total"]
+    told = f"{total:,} parameters, {'all' if trained == total else f'{trained:,} ({trained / total:.1%})'} trained, "
+    told += f"{plan.precision} on {plan.device}; rows of at most {plan.block_size:,} tokens, "
+    check.note("ok", "model", told + ("and no limit." if room is None else f"room for {room:,}."))
+    begin, end = tokenizer.convert_ids_to_tokens(list(document_frame(tokenizer)))
+    entries, table = vocabulary_size(tokenizer), model.config.vocab_size
+    told = f"{entries:,} entries, a table of {table:,}; a text begins with {begin!r} and ends with {end!r}; padding is "
+    check.note("ok", "tokenizer", f"{told}{tokenizer.pad_token!r}, unknown {tokenizer.unk_token!r}.")
+    if table > 2 * entries:
+        told = f"The model has {table:,} embeddings, the tokenizer {entries:,} entries: the others are never read."
+        check.note("warning", "tokenizer", told)
 
 
 def cost_findings(
