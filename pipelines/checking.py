@@ -39,7 +39,7 @@ class PreflightConfig:
     parallelism: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"] = "ddp"
     """How that estimate divides the training state among them."""
     price_per_device_hour: float | None = None
-    """Price of one accelerator for an hour, in any currency, for the cost of the run."""
+    """Price of an hour of one process, here or on that accelerator, in any currency, for the cost of the run."""
 
 
 @dataclass

@@ -153,12 +153,14 @@ def test_every_seeded_problem_is_found_in_one_pass(tmp_path: Path, capsys: pytes
 def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = tmp_path / "found.json"
     arguments = [*tiny_run(corpus_file, tmp_path / "run"), "--preflight.json", str(found)]
+    arguments += ["--preflight.price_per_device_hour", "3600"]
     assert check("pretrain_clm", *arguments, "--proof.enabled", "true") == 0
     figures, findings = json.loads(found.read_text())["figures"], json.loads(found.read_text())["findings"]
     topics = {one["topic"] for one in findings}
     assert {"data", "tokens", "schedule", "disk", "memory", "time", "proofs"} <= topics
     assert figures["plan"]["steps"] == 12 and figures["plan"]["rows_per_step"] == 4
     assert figures["train_tokens"]["documents"] + figures["validation_tokens"]["documents"] == 300
+    assert figures["cost"] == pytest.approx(figures["train_seconds"])
     assert figures["memory_bytes"]["peak"] > figures["memory_bytes"]["baseline"] > 0
     assert list(tmp_path.iterdir()) == [found]
     assert "0 error" in capsys.readouterr().out

@@ -159,7 +159,12 @@ def cost_findings(
     check.figures["memory_bytes"] = {"peak": peak, "baseline": cost.baseline_bytes, **cost.phase_peak_bytes}
     check.figures["train_seconds"] = seconds
     rate = plan.total_tokens / seconds
-    check.note("ok", "time", f"About {duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps.")
+    told = f"About {duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps"
+    price = check.settings.price_per_device_hour
+    if price is not None and check.settings.device is None:
+        check.figures["cost"] = price * plan.processes * seconds / 3600
+        told += f", which cost {check.figures['cost']:,.2f}"
+    check.note("ok", "time", f"{told}.")
 
 
 def forecast_findings(
