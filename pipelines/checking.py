@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from pipelines.errors import ConfigError, PlumblineError
 
 Level = Literal["error", "warning", "ok"]
+CHECK = {"--check", "--check=true"}  # how it is asked for
 CACHE = "PLUMBLINE_CACHE"  # names the cache folder, see data/builders.py
 LEVELS: tuple[Level, ...] = ("error", "warning", "ok")
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class PreflightConfig:
     json: str | None = None
     """Also write what is found, and all figures, to this file."""
     sample_megabytes: float = 12.0
-    """Read at most so much of the training files, from the beginning of each; a quarter of it of other splits."""
+    """Read at most so much of the training files, of other splits a quarter of it."""
     device: str | None = None
     """Estimate memory, time and cost for this accelerator, such as h100-80gb, by formula."""
     processes: int = 1
@@ -85,6 +86,7 @@ class Check:
     plan: Any = None
     arguments: Any = None
     _scratch: tempfile.TemporaryDirectory[str] | None = None
+    _cache: str | None = None
 
     def scratch(self) -> Path:
         """A folder that is gone when the check ends; what is cached from now on goes there, too."""
@@ -122,7 +124,7 @@ class Check:
         width = min(max(shutil.get_terminal_size((120, 24)).columns, 60), 160)
         topics = max((len(one.topic) for one in self.findings), default=0)
         counts = Counter(one.level for one in self.findings)
-        lines = [", ".join(f"{counts[level]} {level}" for level in LEVELS)]
+        lines = [f"{counted(counts['error'], 'error')}, {counted(counts['warning'], 'warning')}, {counts['ok']} ok"]
         for level in LEVELS:
             for one in (one for one in self.findings if one.level == level):
                 start = f"{level:<7}  {one.topic:<{topics}}  "
@@ -136,9 +138,20 @@ class Check:
                 )
         return "\n".join(lines)
 
-    def write_json(self, recipe: str) -> None:
-        """Writes preflight.json, if one is asked for. Raises ConfigError if it cannot be written."""
+    def json_path(self) -> Path | None:
+        """The file that is asked for. Raises ConfigError if it cannot be written."""
         if self.settings.json is None:
+            return None
+        path = Path(self.settings.json).expanduser()
+        if path.is_dir() or not os.access(path.absolute().parent, os.W_OK | os.X_OK):
+            told = f"preflight.json is {self.settings.json!r}, where no file can be written."
+            raise ConfigError(f"{told} Name one in a folder that is there.")
+        return path
+
+    def write_json(self, recipe: str) -> None:
+        """Writes the file that is asked for, if one is."""
+        path = self.json_path()
+        if path is None:
             return
         content = {
             "recipe": Path(recipe).stem,
@@ -147,14 +160,15 @@ class Check:
             "findings": [asdict(one) for one in self.findings],
             "figures": self.figures,
         }
-        path = Path(self.settings.json).expanduser()
-        try:
-            path.write_text(
-                json.dumps(content, indent=2, ensure_ascii=False, default=lambda number: number.item()) + "\n",
-                encoding="utf-8",
-            )
-        except OSError as error:
-            raise ConfigError(f"preflight.json cannot be written to {path}: {error.strerror}. Name another.") from None
+        aside = path.with_name(f".{path.name}")
+        text = json.dumps(content, indent=2, ensure_ascii=False, default=lambda number: number.item())
+        aside.write_text(text + "\n", encoding="utf-8")
+        aside.replace(path)
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what it counts, such as `1 step` and `2,000 steps`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 class Checked(Exception):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
-from pipelines.checking import CheckConfig, PreflightConfig, attempt, checking, refuse
+from pipelines.checking import CHECK, CheckConfig, PreflightConfig, attempt, checking, refuse
 from pipelines.config_rules import (
     OWNED_FIELDS,
     capitalized,
@@ -57,7 +57,7 @@ def parse_config(
     flags, files = _split_config_files(argv)
     print_config = "--print_config" in flags
     # jsonargparse has a --print_config of its own that needs a config file
-    flags = [flag for flag in flags if flag not in ("--print_config", "--check")]
+    flags = [flag for flag in flags if flag not in {"--print_config", *CHECK}]
     keys = [*_leaf_keys(config_class), *_leaf_keys(CheckConfig)]
     known = set(keys)
 
@@ -73,16 +73,21 @@ def parse_config(
     drop_alternatives(merged, layers[-1])
     base = _parse(lambda: parser.parse_object(merged), "the config files")
     namespace = _parse(lambda: parser.parse_args(flags, namespace=base), "the command line")
-    refuse_two(dict(_flatten(namespace.as_dict(), known)), "the command line")
+    stated = dict(_flatten(namespace.as_dict(), known))
+    resolved = dict(stated)
+    refuse_two(resolved, "the command line")
+    for key in stated.keys() - resolved.keys():
+        namespace[key] = None
 
     if print_config:
         print(yaml.safe_dump(_plain(namespace, sections), sort_keys=False, allow_unicode=True), end="")
         raise SystemExit(0)
     instances = parser.instantiate(namespace)
     config = config_class(**{name: instances[name] for name in sections})
-    if (check := checking()) is not None and "--check" in argv:  # not where the files alone are read again
+    if (check := checking()) is not None and CHECK & set(argv):  # not where the files alone are read again
         check.settings = instances["preflight"]
         check_ranges(CheckConfig(check.settings))
+        attempt(check.json_path, otherwise=None)
     check_ranges(config)
     check_needs(config)
     check_training_extra(config)

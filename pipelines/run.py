@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from pipelines.checking import Checked, attempt, begin_check, leave_check
+from pipelines.checking import CHECK, Checked, attempt, begin_check, leave_check
 from pipelines.config import parse_config
 from pipelines.errors import PlumblineError
 
@@ -53,7 +53,7 @@ def run_recipe(
     def work() -> None:
         main(parse_config(config_class, recipe, argv, positional))
 
-    if "--check" in (sys.argv[1:] if argv is None else argv):
+    if CHECK & set(sys.argv[1:] if argv is None else argv):
         return _check_recipe(work, recipe)
     return run_recipe_with(work)
 
@@ -62,17 +62,24 @@ def _check_recipe(work: Callable[[], None], recipe: str) -> int:
     check = begin_check()
 
     def find() -> None:
-        if attempt(_ends_check, work, otherwise=False):
-            check.note("ok", "check", "All steps before the first that trains or writes were gone through.")
-        else:
+        try:
+            if attempt(_ends_check, work, otherwise=False):
+                check.note("ok", "check", "All steps before the first that trains or writes were gone through.")
+                return
             told = "The last error ended the check: what comes after it in a run is not looked at."
-            check.note("warning", "check", told)
+        except KeyboardInterrupt:
+            told = "Interrupted: what comes after this is not looked at."
+        except Exception as error:
+            if not check.failed:
+                raise
+            told = f"What comes next could not be looked at before the errors are mended ({type(error).__name__})."
+        check.note("warning", "check", told)
 
     try:
         code = run_recipe_with(find)
-        if code == 0 and is_first_process():
+        if is_first_process() and check.findings:
             print(check.table(), flush=True)
-            code = run_recipe_with(lambda: check.write_json(recipe))
+            code = code or run_recipe_with(lambda: check.write_json(recipe))
         return code or (2 if check.failed else 0)
     finally:
         leave_check()

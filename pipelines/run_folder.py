@@ -370,6 +370,15 @@ def take_run_folder(folder: RunFolder, config: Any, plan: dict[str, Any], data: 
         raise ConfigError(
             f"The run folder {folder.path} cannot be written: {error.strerror}. Name another with --run.dir."
         ) from None
+    compare_with_run(folder, plan, data)
+
+
+def compare_with_run(folder: RunFolder, plan: dict[str, Any], data: dict[str, Any] | None) -> None:
+    """Compares a run with the one that its folder may hold; `data` as for `take_run_folder`, None: not known.
+
+    Raises:
+        ConfigError: as `take_run_folder`.
+    """
     if (folder.path / "plan.json").is_file():
         before = folder.read_json("plan.json", "rows_per_step", "steps")
         if before["rows_per_step"] != plan["rows_per_step"]:
@@ -384,7 +393,8 @@ def take_run_folder(folder: RunFolder, config: Any, plan: dict[str, Any], data: 
                 "only grow, since the learning rates so far belong to the longer schedule. Set --training.max_steps "
                 f"{before['steps']} or more, or start anew with --run.overwrite true."
             )
-    if (folder.path / "environment.json").is_file() and folder.read_json("environment.json", "data")["data"] != data:
+    is_other = (folder.path / "environment.json").is_file() and data is not None
+    if is_other and folder.read_json("environment.json", "data")["data"] != data:
         raise ConfigError(
             f"The data or tokenizer of the run in {folder.path} has changed since it was started. Restore it, name "
             "another folder with --run.dir, or start anew with --run.overwrite true."

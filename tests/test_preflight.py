@@ -1,12 +1,17 @@
 """`--check`: what it finds before a run, all at once, and that it leaves nothing behind."""
 
+import bz2
+import gzip
 import importlib
 import json
+import lzma
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import RECIPES, sentences, tiny_run
 from finetune_runs import BAD, GOOD, flags, sentence
@@ -18,6 +23,10 @@ from test_tokenizer_training import tiny as tokenizer_flags
 
 from pipelines.checking import Check, PreflightConfig, checking
 from pipelines.config import parse_config
+from pipelines.data.files import SourceFile, as_source
+from pipelines.data.readers import read_texts
+from pipelines.data.sampling import sample
+from pipelines.data.sources import Source
 from pipelines.errors import ConfigError
 from pipelines.run import run_recipe
 
@@ -93,7 +102,7 @@ PROBLEMS = {
     "imbalance": "times the rows of 'odd'",
     "leaking test rows": "validation: 5 of 30 have the same input as a training row",
     "a wrong encoding": "texts hold what a wrong encoding leaves",
-    "too few rows to score": "validation: with 30 rows, what counts right rows is known to within 18%",
+    "too few rows to score": "validation: with 30 rows, the share of right ones is known to within 18%",
     "a label that is not scored": "validation: no row has the label 'odd'",
     "rows that are cut": "rows are longer than data.max_length (32)",
 }
@@ -163,7 +172,7 @@ def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsy
     assert figures["cost"] == pytest.approx(figures["train_seconds"])
     assert figures["memory_bytes"]["peak"] > figures["memory_bytes"]["baseline"] > 0
     assert list(tmp_path.iterdir()) == [found]
-    assert "0 error" in capsys.readouterr().out
+    assert "0 errors" in capsys.readouterr().out
 
 
 def test_a_large_corpus_is_sampled_and_the_plan_is_of_the_whole(tmp_path: Path) -> None:
@@ -182,21 +191,37 @@ def test_a_large_corpus_is_sampled_and_the_plan_is_of_the_whole(tmp_path: Path) 
     assert sampled == pytest.approx(whole, rel=0.05) and sampled_steps == pytest.approx(steps, rel=0.08)
 
 
-@pytest.mark.parametrize("kind", ["json", "csv", "text", "json.gz", "parquet", "arrow"])
-def test_a_sample_is_the_beginning_of_a_file(kind: str, tmp_path: Path) -> None:
-    import gzip
+def sampled(path: Path, megabytes: float) -> tuple[list[str], float]:
+    """The texts of a sample of a file, and its share as the check is told."""
+    check = Check(PreflightConfig(sample_megabytes=megabytes))
+    source = sample(Source("a", {"train": [as_source(path, "a", path.name)]}), check)
+    files = cast(list[SourceFile], source.splits["train"])
+    read = [
+        text
+        for file in files
+        for array in read_texts(file, lambda columns, shown: "text", "line")
+        for text in array.to_pylist()
+    ]
+    check.clean_up()
+    assert all(file.path == path or not file.path.exists() for file in files)
+    return read, check.share
 
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    from pipelines.data.files import as_source
-    from pipelines.data.readers import read_texts
-    from pipelines.data.sampling import sample
-    from pipelines.data.sources import Source
+ROUGH = {".gz": 0.05, ".xz": 0.1, ".zst": 0.1, ".bz2": 0.25}  # they are read ahead: bz2 by blocks of 900 kB
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
 
-    count = 30_000 if kind == "json.gz" else 3_000  # gzip reads some kilobytes ahead
+
+@pytest.mark.parametrize("kind", ["json", "csv", "text", "tsv", "parquet", "arrow", ".gz", ".bz2", ".xz", ".zst"])
+def test_a_sample_is_whole_rows_and_its_share_is_known(kind: str, tmp_path: Path) -> None:
+    compressed = kind in COMPRESS
+    count = 30_000 if compressed else 3_000  # which are read ahead by some kilobytes
     texts = [f'{text}, "quoted"\nand on' if kind == "csv" else text for text in sentences(count)]
-    path = tmp_path / {"text": "a.txt", "json": "a.jsonl", "json.gz": "a.jsonl.gz"}.get(kind, f"a.{kind}")
+    path = tmp_path / {"text": "a.txt", "json": "a.jsonl"}.get(kind, f"a.jsonl{kind}" if compressed else f"a.{kind}")
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     if kind == "parquet":
         pq.write_table(pa.table({"text": texts}), path, row_group_size=500)
@@ -204,21 +229,90 @@ def test_a_sample_is_the_beginning_of_a_file(kind: str, tmp_path: Path) -> None:
         table = pa.table({"text": texts})
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=500)
-    elif kind == "json.gz":
-        path.write_bytes(gzip.compress(lines.encode()))
+    elif compressed:
+        path.write_bytes(COMPRESS[kind](lines.encode()))
+    elif kind == "tsv":
+        path.write_text("\n".join(["text", *texts]) + "\n", encoding="utf-8")
     elif kind == "csv":
         path.write_text("text\n" + "".join('"' + text.replace('"', '""') + '"\n' for text in texts), encoding="utf-8")
     else:
         path.write_text(lines if kind == "json" else "\n".join(texts) + "\n", encoding="utf-8")
-    check = Check(PreflightConfig(sample_megabytes=0.2 if kind == "json.gz" else 0.08))
-    source = sample(Source("a", {"train": [as_source(path, "a", path.name)]}), check)
-    (file,) = source.splits["train"]
-    read = [text for array in read_texts(file, lambda columns, shown: "text", "line") for text in array.to_pylist()]
-    check.clean_up()
+    read, share = sampled(path, 0.2 if compressed else 0.08)
     assert 100 < len(read) < 0.97 * count
-    assert read == texts[: len(read)]
-    assert check.share == pytest.approx(len(read) / count, abs=0.04)
-    assert not file.path.exists()
+    assert share == pytest.approx(len(read) / count, abs=ROUGH.get(kind, 0.02))
+    rest = iter(texts)
+    assert all(text in rest for text in read), "rows of the file, whole and in their order"
+    if kind in ("json", "tsv", "parquet", "arrow"):
+        assert texts.index(read[-1]) > 0.8 * count, "from all over the file"
+    else:
+        assert read == texts[: len(read)]
+
+
+def test_a_quote_inside_of_a_csv_field_is_a_character(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f'a pipe of 5" {number}' if number == 3 else f"a pipe {number}" for number in range(9_000)]
+    path.write_text("text\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    read, share = sampled(path, 0.06)
+    assert read == rows[: len(read)] and len(read) > 3_000 and share == pytest.approx(len(read) / 9_000, abs=0.05)
+
+
+@pytest.mark.parametrize("start", ["\ufeff[", "["])
+def test_a_file_that_is_one_json_value_is_read_whole(start: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    texts = sentences(500)
+    path.write_text(start + ",\n".join(json.dumps({"text": text}) for text in texts) + "]", encoding="utf-8")
+    assert sampled(path, 0.01) == (texts, 1.0)
+
+
+def test_of_many_files_as_many_are_read_as_fit(tmp_path: Path) -> None:
+    files = []
+    for number in range(100):
+        path = tmp_path / f"{number}.txt"
+        path.write_text(f"{number:>99}\n", encoding="utf-8")
+        files.append(as_source(path, path.name, path.name))
+    check = Check(PreflightConfig(sample_megabytes=0.005))
+    taken = sample(Source("a", {"train": files}), check).splits["train"]
+    check.clean_up()
+    assert len(taken) == 50 and check.share == 0.5
+
+
+def test_labels_in_the_order_of_a_file_are_no_mistake(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "sorted.csv"
+    draw = random.Random(0)
+    write_csv(path, [(sentence(draw, words), label) for words, label in ((GOOD, "a"), (BAD, "b")) for _ in range(900)])
+    arguments = flags("classification", tmp_path, tmp_path / "run")
+    for key, value in (("train", str(path)), ("validation", "null")):
+        arguments[arguments.index(f"--data.files.{key}") + 1] = value
+    columns = ("--data.columns", "{review: text, stars: label}")
+    assert check("finetune_classification", *arguments, *columns, "--preflight.sample_megabytes", "0.02") == 0
+    assert "So it is in the part that was read" in " ".join(capsys.readouterr().out.split())
+
+
+def test_text_of_an_old_domain_is_no_leak_and_not_what_is_trained_on(corpus_file: Path, tmp_path: Path, capsys) -> None:
+    steps = {}
+    for name, more in (("alone", []), ("beside", ["--old_domain.files", str(corpus_file)])):
+        found = tmp_path / f"{name}.json"
+        arguments = [*tiny_run(corpus_file, tmp_path / "run", *more), "--preflight.json", str(found)]
+        arguments += ["--training.max_steps", "null", "--preflight.sample_megabytes", "0.02"]
+        assert check("pretrain_clm", *arguments) == 0
+        steps[name] = json.loads(found.read_text())["figures"]["plan"]["steps"]
+    assert steps["alone"] == steps["beside"]
+    assert "leak" not in capsys.readouterr().out
+
+
+def test_a_limit_of_documents_is_not_scaled_up(corpus_file: Path, tmp_path: Path) -> None:
+    found = tmp_path / "found.json"
+    more = ("--data.max_train_documents", "50", "--preflight.sample_megabytes", "0.02", "--preflight.json", str(found))
+    assert check("pretrain_clm", *tiny_run(corpus_file, tmp_path / "run"), *more) == 0
+    assert json.loads(found.read_text())["figures"]["plan"]["train_documents"] == 50
+
+
+def test_what_a_run_would_refuse_to_go_on_with(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:
+    arguments = tiny_run(corpus_file, tmp_path / "run", "--evaluation.ngram_order", "null")
+    module = recipe_of("pretrain_clm")
+    assert run_recipe(module.main, module.Config, str(RECIPES / "pretrain_clm.py"), arguments) == 0
+    assert check("pretrain_clm", *arguments, "--training.per_device_train_batch_size", "8") == 2
+    assert "has 4 rows, now it would have 8" in " ".join(capsys.readouterr().out.split())
 
 
 OTHERS: dict[str, Callable[[Path, Path], list[str]]] = {
@@ -252,7 +346,7 @@ def test_a_flag_that_is_wrong_is_no_reason_to_stop(corpus_file: Path, tmp_path: 
     assert check("pretrain_clm", *tiny_run(corpus_file, tmp_path / "run"), *wrong) == 2
     out = " ".join(capsys.readouterr().out.split())
     assert "'training.learning_rte'. Did you mean" in out and '"training.max_steps": expected' in out
-    assert "2 error" in out and "A step of 4 of the largest rows" in out
+    assert "2 errors" in out and "at the peak of a step of the 4 largest rows" in out
 
 
 def test_settings_of_a_check_are_none_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:

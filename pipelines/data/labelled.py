@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pipelines.checking import checking, refuse
+from pipelines.checking import checking, end_check, refuse
 from pipelines.data.card_schema import SPLITS, DrawnSplit, listed
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import RoleColumns
@@ -163,7 +163,13 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
                     f"{rows.where(0).split(', row')[0]} has no column {role!r}, which the training rows have. "
                     "Every split needs it; map it with --data.columns."
                 )
-    rules.learn(read["train"], names)
+    try:
+        rules.learn(read["train"], names)
+    except DataError as error:
+        if check is None or not check.is_sample:
+            raise
+        check.note("warning", "sample", f"{error} So it is in the part that was read: --preflight.sample_megabytes.")
+        end_check()
     receipt: dict[str, Any] = {}
     for split, rows in read.items():
         read[split], receipt[split] = checked_rows(split, rows, rules, config.invalid_rows)
@@ -173,6 +179,8 @@ def load_labelled(config: LabelledDataConfig, rules: RowRules, with_test: bool) 
     if config.max_train_rows is not None and len(read["train"]) > config.max_train_rows:
         receipt["train"]["rows_dropped"]["max_train_rows"] = len(read["train"]) - config.max_train_rows
         read["train"] = Rows(read["train"].table.slice(0, config.max_train_rows))
+    if config.max_train_rows is not None and check is not None:  # what is scaled up from a sample is no more than this
+        check.share = max(check.share, len(read["train"]) / config.max_train_rows)
     for split, rows in read.items():
         receipt[split]["rows_kept"] = len(rows)
         _check_totals(split, receipt[split])
@@ -314,14 +322,15 @@ def checked_rows(split: str, rows: Rows, rules: RowRules, invalid_rows: str) -> 
             dropped[problem.reason] += 1
     if first and invalid_rows == "error":
         for index, problem in sorted(first.values(), key=lambda one: one[0]):  # a run ends with the first
-            others = (dropped.total() if checking() is None else dropped[problem.reason]) - 1
+            check = checking()
+            others = (dropped.total() if check is None else dropped[problem.reason]) - 1
             more = f" {others:,} other row(s) of {split} cannot be used either." if others else ""
-            refuse(
-                DataError(
-                    f"{rows.where(index)}: {problem.message}{more} Mend the data, or leave such rows out, "
-                    "counted by reason, with --data.invalid_rows drop."
-                )
-            )
+            told = f"{rows.where(index)}: {problem.message}{more} Mend the data, or leave such rows out, "
+            told += "counted by reason, with --data.invalid_rows drop."
+            if check is not None and check.is_sample and problem.reason.startswith("unknown_"):
+                check.note("warning", "sample", f"{told} Training rows that were not read may have it.")
+            else:
+                refuse(DataError(told))
     if not any(keep):
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items())
         index, problem = min(first.values(), key=lambda one: one[0])

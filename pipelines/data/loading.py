@@ -47,11 +47,15 @@ class Corpus:
     """The data card, if the corpus comes from one."""
 
 
-def load_corpus(config: CorpusConfig) -> Corpus:
+def load_corpus(config: CorpusConfig, is_trained_on: bool = True) -> Corpus:
     """Reads a corpus from its one source (card, Hub dataset or files), cleans it and draws a missing validation split.
 
     Training documents that share an n-gram with the evaluation sets of `config.decontaminate` are dropped whole, after
     the draw, so that validation is the same without; `contamination` says which n-grams.
+
+    Args:
+        config: the data section.
+        is_trained_on: else its splits may be the same texts, and a check says nothing of it.
 
     The documents are kept as Arrow files in `builders.cache_root()`, in a folder named by their fingerprint. The source
     is read anew each time, so a changed file is always seen.
@@ -65,7 +69,7 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     _check_drawing(config)
     source, check = open_source(config, ["text"]), checking()
     if check is not None:
-        source = sample(source, check)
+        source = sample(source, check, is_trained_on)
     evaluation = read_evaluation_texts(config.decontaminate or [])
     drawn = drawn_split(source, config)
     readers = _text_readers(source, config)
@@ -85,7 +89,9 @@ def load_corpus(config: CorpusConfig) -> Corpus:
             kept = tables["train"].slice(0, config.max_train_documents)
             receipt["train"]["rows_dropped"]["max_train_documents"] = tables["train"].num_rows - kept.num_rows
             tables["train"] = kept
-        return _finish(source, drawn.seed, tables, receipt)
+            if check is not None:  # what is scaled up from a sample is no more than this
+                check.share = max(check.share, kept.num_rows / config.max_train_documents)
+        return _finish(source, drawn.seed, tables, receipt, is_trained_on)
 
 
 def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
@@ -327,7 +333,9 @@ def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> "pa.Table":
     return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
 
 
-def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: dict[str, Any]) -> Corpus:
+def _finish(
+    source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: dict[str, Any], is_trained_on: bool
+) -> Corpus:
     import datasets
     import numpy as np
 
@@ -339,12 +347,12 @@ def _finish(source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: d
         _check_totals(split, receipt[split])
     train, held_out = (text_hashes(tables[split], seed) for split in ("train", "validation"))
     receipt["train_texts_in_validation"] = inside = len(np.intersect1d(train, held_out))
-    if inside:
+    if inside and is_trained_on:
         say(
             f"WARNING: {inside:,} of {len(np.unique(held_out)):,} texts of validation stand in the training split too, "
             "letter for letter. The loss on them is not one of unseen text."
         )
-    if (check := checking()) is not None:
+    if is_trained_on and (check := checking()) is not None:
         corpus_findings(check, receipt, {"train": train, "validation": held_out}, tables)
     receipt["source"], receipt["files"] = source.record, source.shown
     if source.builder_receipt is not None:

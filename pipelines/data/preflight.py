@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.checking import Check
+from pipelines.checking import Check, counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,7 @@ def corpus_findings(check: Check, receipt: Mapping[str, Any], hashes: Mapping[st
     """
     for split, hashes_D in hashes.items():
         counts = receipt[split]
-        rows = f"{counts['rows_kept']:,} documents, {counts['bytes'] / 1e6:,.1f} MB"
+        rows = f"{counted(counts['rows_kept'], 'document')}, {counts['bytes'] / 1e6:,.2f} MB"
         check.note("ok", "data", f"{split}: {rows}.")
         for reason, number in counts["rows_dropped"].items():
             if number and reason in ("null", "empty"):
@@ -114,8 +114,8 @@ def rows_findings(
             _leaks(check, shown, counts["rows_also_in_train"], len(rows))
             if len(rows) < LEAST_SCORED_ROWS:
                 wide = 0.98 / len(rows) ** 0.5  # 1.96 sqrt(p (1 - p) / n) at p = 1/2
-                told = f"{shown}: with {len(rows)} rows, what counts right rows is known to within {wide:.0%} (95 %)."
-                check.note("warning", "few rows", told)
+                told = f"{shown}: with {counted(len(rows), 'row')}, the share of right ones is known to within"
+                check.note("warning", "few rows", f"{told} {wide:.0%} (95 %).")
     if classes.get("train"):
         _balance(check, classes, prefix, getattr(getattr(rules, "labels", None), "names", ()))
 

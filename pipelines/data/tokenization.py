@@ -220,7 +220,7 @@ def tokenize_old_domain(
         columns=config.columns,
         sample_by=config.sample_by,
     )
-    corpus = load_corpus(data)
+    corpus = load_corpus(data, is_trained_on=False)
     packed, _ = tokenize(corpus.splits["validation"], tokenizer, block_size, corpus.fingerprint, "validation")
     return packed
 

@@ -91,10 +91,22 @@ def _rehearse(
     objective: Any = subject.make_objective(subject.model)
     objective = replace(objective, bf16=plan.precision == "bf16")
     model_findings(check, subject.model, subject.tokenizer)
+    evaluation: Any = getattr(config, "evaluation", None)
+    trainings = getattr(evaluation, "seeds", 1) + (getattr(evaluation, "folds", None) or 0)
     try:
         if config.proof.enabled:
             attempt(_prove, subject, state, otherwise=None)
-        attempt(cost_findings, check, training, subject.model, blocks, subject.collator, objective, otherwise=None)
+        attempt(
+            cost_findings,
+            check,
+            training,
+            subject.model,
+            blocks,
+            subject.collator,
+            objective,
+            trainings,
+            otherwise=None,
+        )
     except Exception as error:
         if not check.failed:
             raise

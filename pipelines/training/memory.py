@@ -171,8 +171,13 @@ def _kept(
     recomputation: Recomputation,
 ) -> Kept:
     """Counted; by formula where a model cannot be run on fake tensors."""
+    import logging
+
     import torch
 
+    told = logging.getLogger("torch._subclasses.fake_tensor")  # of operations without a meta kernel, with a traceback
+    level = told.level
+    told.setLevel(logging.CRITICAL)
     try:
         return kept_bytes(
             model,
@@ -189,6 +194,8 @@ def _kept(
         return Kept(
             formula_activations(config, rows, block_size, bf16 or low, recomputation, decoder_size, flash), 0, 0
         )
+    finally:
+        told.setLevel(level)
 
 
 def formula_activations(

@@ -97,11 +97,12 @@ def measure_step(
     rows = largest_micro_batch(blocks, batch_size)
     micro_batches = min(2, plan.gradient_accumulation_steps)  # gradients stand beside the activations of the second
     counts = [batch_size] * STEPS
-    affordable = _affordable_rows(plan, max_seconds, micro_batches)
+    affordable = _least_of_all(_affordable_rows(plan, max_seconds, micro_batches), arguments)
     if affordable < batch_size:
         more = min(batch_size, max(2, affordable))
         counts = [max(1, more // 2)] * 2 + [more] * 2
-    steps = [rows[:count] for count in counts for _ in range(micro_batches)]
+    # Micro-batches are dealt to the processes in turn: each gets as many, of the same rows.
+    steps = [rows[:count] for count in counts for _ in range(micro_batches * plan.processes)]
     with tempfile.TemporaryDirectory(prefix="plumbline-step-") as folder:
         trainer = _Rehearsal(
             counts=counts,
@@ -217,6 +218,15 @@ class _Rehearsal(ExactTrainer):
         self._peaks, self._seconds = [], []
 
 
+def _least_of_all(number: int, arguments: TrainingArguments) -> int:
+    """The smallest of the processes' numbers: all must make the same steps."""
+    if arguments.world_size == 1:
+        return number
+    least = torch.tensor(number, device=arguments.device)
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return int(least)
+
+
 def _affordable_rows(plan: Plan, max_seconds: float, micro_batches: int) -> int:
     """Rows of a micro-batch that the steps can compute in the time, and that fit into free memory by the formula."""
     batch_size = plan.per_device_train_batch_size
@@ -252,17 +262,20 @@ def _evaluation_peak(evaluate: Callable[[Any], Any], trainer: _Rehearsal) -> int
 
 
 def _cost(measured: list[_Phases], baseline_bytes: int, evaluation: int | None, rows: int, plan: Plan) -> StepCost:
-    """Peaks over all steps, time of the last; straight lines from fewer rows, if these are not the run's."""
+    """Peaks over all steps, time of the fastest but the first; lines through fewer rows, if these are not the run's."""
     last = measured[-1]
     highest: dict[int, int] = {}
     for step in measured:
         highest[step.rows] = max(highest.get(step.rows, 0), step.forward_backward_bytes)
-    forward_backward, extra, seconds = highest[last.rows], 0, last.micro_batch_seconds
+    fastest: dict[int, float] = {}
+    for step in measured[1:]:  # the first warms up
+        fastest[step.rows] = min(fastest.get(step.rows, step.micro_batch_seconds), step.micro_batch_seconds)
+    forward_backward, extra, seconds = highest[last.rows], 0, fastest[last.rows]
     fewer = measured[1]
     if fewer.rows < last.rows < rows:
         steeper = (rows - last.rows) / (last.rows - fewer.rows)
         extra = max(0, round(steeper * (highest[last.rows] - highest[fewer.rows])))
-        seconds += max(0.0, steeper * (last.micro_batch_seconds - fewer.micro_batch_seconds))
+        seconds += max(0.0, steeper * (fastest[last.rows] - fastest[fewer.rows]))
     peaks = {
         "forward_backward": forward_backward + extra,
         "update": max(step.update_bytes for step in measured),
@@ -273,7 +286,7 @@ def _cost(measured: list[_Phases], baseline_bytes: int, evaluation: int | None, 
         baseline_bytes=baseline_bytes,
         phase_peak_bytes=peaks,
         reserved_bytes=None if last.reserved_bytes is None else last.reserved_bytes + extra,
-        step_seconds=seconds * plan.gradient_accumulation_steps + last.update_seconds,
+        step_seconds=seconds * plan.gradient_accumulation_steps + min(step.update_seconds for step in measured[1:]),
         rows=rows,
         measured_rows=last.rows,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checking import Check, free_disk_bytes
+from pipelines.checking import Check, counted, free_disk_bytes
 from pipelines.data.framing import document_frame
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
@@ -34,10 +34,11 @@ def schedule_findings(check: Check, training: "TrainingConfig", plan: "Plan", fo
     check.note(
         "ok",
         "schedule",
-        f"{steps:,} steps of {plan.rows_per_step:,} rows = {plan.per_device_train_batch_size} x "
-        f"{plan.gradient_accumulation_steps} accumulated x {plan.processes} processes ({plan.tokens_per_step:,} tokens "
-        f"each); {plan.epochs:.2f} epochs; {plan.warmup_steps:,} warm-up steps; {evaluations:,} evaluations; "
-        f"{-(-steps // plan.save_steps):,} checkpoints.",
+        f"{counted(steps, 'step')} of {counted(plan.rows_per_step, 'row')} and {plan.tokens_per_step:,} tokens "
+        f"(per_device_train_batch_size {plan.per_device_train_batch_size:,} x gradient_accumulation_steps "
+        f"{plan.gradient_accumulation_steps:,} x processes {plan.processes:,}); {plan.epochs:.2f} epochs; "
+        f"{counted(plan.warmup_steps, 'warm-up step')}; {counted(evaluations, 'evaluation')}; "
+        f"{counted(-(-steps // plan.save_steps), 'checkpoint')}.",
     )
     for name, length in (("logging_steps", plan.logging_steps), ("eval_steps", plan.eval_steps)):
         if length is not None and length > steps:
@@ -61,10 +62,8 @@ def schedule_findings(check: Check, training: "TrainingConfig", plan: "Plan", fo
         check.note("warning", "schedule", told)
     patience = getattr(training, "early_stopping_patience", None)
     if patience is not None and evaluations <= patience:
-        told = (
-            f"training.early_stopping_patience is {patience}, with {evaluations:,} evaluations: it never stops a run."
-        )
-        check.note("warning", "schedule", told)
+        told = f"training.early_stopping_patience is {patience}, with {counted(evaluations, 'evaluation')}"
+        check.note("warning", "schedule", f"{told}: it never stops a run.")
     if training.learning_rate == 0:
         check.note("error", "schedule", "training.learning_rate is 0: nothing is learnt.")
     elif training.learning_rate > MOST_ADAM_RATE and training.optim.startswith("adam"):
@@ -83,7 +82,7 @@ def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) 
     needed, free = kept * checkpoint + best + weights, free_disk_bytes(folder)
     check.figures["disk_bytes"] = {"needed": needed, "free": free, "checkpoint": checkpoint}
     told = (
-        f"{kept:,} checkpoints at once of {checkpoint / 1e6:,.1f} MB and the model: {needed / 1e9:,.2f} GB of "
+        f"{counted(kept, 'checkpoint')} at once of {checkpoint / 1e6:,.1f} MB and the model: {needed / 1e9:,.2f} GB of "
         f"{free / 1e9:,.1f} GB free."
     )
     if needed > free:
@@ -115,6 +114,7 @@ def cost_findings(
     blocks: "TrainingBlocks",
     collator: Callable[..., Any],
     objective: "Objective",
+    trainings: int,
 ) -> None:
     """Measures a step of the run at its largest rows: memory and time on this machine. The model is changed.
 
@@ -124,6 +124,7 @@ def cost_findings(
         model: of the run.
         blocks: the rows of the run.
         collator, objective: of the run.
+        trainings: that the recipe makes one after the other, such as those of several seeds.
 
     Raises:
         ConfigError: the memory is not enough.
@@ -146,8 +147,8 @@ def cost_findings(
     growth = peak - cost.baseline_bytes
     sharing = plan.processes if device.type == "cpu" else 1  # processes of this memory
     extrapolated = f", extrapolated from {cost.measured_rows} rows" if cost.is_extrapolated else ""
-    told = f"A step of {plan.per_device_train_batch_size} of the largest rows takes {peak / 1e9:,.2f} GB at its peak"
-    told += f" ({growth / 1e9:,.2f} GB of it for the step{extrapolated})"
+    told = f"This process has {peak / 1e9:,.2f} GB at the peak of a step of the "
+    told += f"{plan.per_device_train_batch_size} largest rows{extrapolated}"
     if free is not None:
         told += f"; {free / 1e9:,.1f} GB are free"
     if free is not None and sharing * growth > free:
@@ -159,10 +160,11 @@ def cost_findings(
     check.figures["memory_bytes"] = {"peak": peak, "baseline": cost.baseline_bytes, **cost.phase_peak_bytes}
     check.figures["train_seconds"] = seconds
     rate = plan.total_tokens / seconds
-    told = f"About {duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps"
+    many = "" if trainings == 1 else f"{trainings} times "
+    told = f"About {many}{duration(seconds)} of training ({rate:,.0f} tokens a second), by measured steps"
     price = check.settings.price_per_device_hour
     if price is not None and check.settings.device is None:
-        check.figures["cost"] = price * plan.processes * seconds / 3600
+        check.figures["cost"] = price * plan.processes * trainings * seconds / 3600
         told += f", which cost {check.figures['cost']:,.2f}"
     check.note("ok", "time", f"{told}.")
 
@@ -197,8 +199,10 @@ def forecast_findings(
         price_per_device_hour=settings.price_per_device_hour,
         **shape,
     )
-    parts = [f"{name.replace('_', ' ')} {size / 1e9:,.2f}" for name, size in found.memory_bytes.items() if size]
-    many = f"{settings.processes} x {found.device.name}, {settings.parallelism}"
+    sizes = {name.replace("_", " "): size for name, size in found.memory_bytes.items() if size and name != "total"}
+    parts = [f"{name} {size / 1e9:,.2f}" for name, size in sizes.items()]
+    many = f"{settings.processes} x {found.device.name}"
+    many += f", {settings.parallelism}" if settings.processes > 1 else ""
     told = f"{many}: {found.needed_bytes / 1e9:,.1f} of {found.device.memory_bytes / 1e9:,.0f} GB each by formula "
     told += f"({', '.join(parts)}; allowance {found.allowance_bytes / 1e9:,.2f}); "
     told += f"at most {found.largest_micro_batch:,} rows at once fit."

@@ -12,7 +12,7 @@ from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.run import Interrupted, StopRequest, say
-from pipelines.run_folder import RunFolder, take_run_folder, write_run_files
+from pipelines.run_folder import RunFolder, compare_with_run, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware
 from pipelines.training.energy import check_energy, measured_energy
 from pipelines.training.memory import memory_estimate
@@ -100,6 +100,8 @@ def start_run(
     check = checking()
     if check is not None:
         check.plan = plan
+        if not config.run.overwrite:
+            attempt(_compare, folder, config, plan, None if check.is_sample else hashes, otherwise=None)
         schedule_findings(check, config.training, plan, folder.path, "bytes_per_token" in receipt["train"]["tokens"])
     elif state.is_main_process:
         take_run_folder(folder, config, plan.as_dict(), hashes)
@@ -137,6 +139,13 @@ def _check_stop(stop_at_step: int | None, newest: Path | None) -> None:
             f"run.stop_at_step is {stop_at_step}, but the run has come to step {checkpoints.step_of(newest)} already: "
             f"{newest}. Set a later step, or leave it out."
         )
+
+
+def _compare(folder: RunFolder, config: Any, plan: Plan, hashes: dict[str, str] | None) -> None:
+    """What a check looks at in the folder of a run that would go on."""
+    compare_with_run(folder, plan.as_dict(), hashes)
+    newest, _ = checkpoints.newest_complete(folder.checkpoints)
+    _check_stop(config.run.stop_at_step, newest)
 
 
 def _drop_filled_up_step(folder: RunFolder, plan: Plan) -> None:
