@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from architectures import DECODERS, ENCODERS, VOCABULARY, FewTokens, attentions_of, build, objective_of
 from exact_step import masking, ragged_documents
 from finetune_runs import flags
 from task_step import CONFIGS as TASKS
-from task_step import prepared, rows_of
+from task_step import WORDS, prepared, rows_of, text
 
 from pipelines.data.collation import BlockCollator
+from pipelines.data.labelled import FILE, NUMBER, Rows
 from pipelines.data.order import TrainingOrder
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments, TrainingBlocks
 from pipelines.evaluation.language_modeling import evaluate_language_model
 from pipelines.evaluation.masked_language_modeling import FixedMask
-from pipelines.finetuning.proving import FewRows, exact_loss
+from pipelines.finetuning.proving import FewRows, exact_loss, misjudged
 from pipelines.models.build import build_model
 from pipelines.proofs import proofs
 from pipelines.proofs import subject as subjects
@@ -33,6 +35,7 @@ from pipelines.run import run_recipe
 from pipelines.sections import DataConfig, DataFiles, MaskedLanguageModelEvaluationConfig, ModelConfig
 from pipelines.task_sections import ClassificationConfig, LabelledDataConfig
 from pipelines.tasks.classification import TextClassification
+from pipelines.tasks.question_answering import QuestionAnswering
 from pipelines.tasks.task import Limit
 from pipelines.tasks.token_classification import TokenClassification
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
@@ -400,7 +403,8 @@ def of_task(case: str, prepare: Callable[[Any], None] = lambda task: None) -> Su
     """The eight rows of a task, as held-out ones too."""
     task, examples, model = prepared(case)
     prepare(task)
-    few = FewRows.of(task, rows_of(case), Limit(40, task.policies[0]))
+    limit = Limit(40, task.policies[0])
+    few = FewRows.of(task, rows_of(case), limit)
     blocks = TrainingBlocks(examples, TrainingOrder(len(examples), seed=0), 8, 8)
     return Subject(
         model,
@@ -409,7 +413,7 @@ def of_task(case: str, prepare: Callable[[Any], None] = lambda task: None) -> Su
         task.collate,
         task.tokenizer,
         few.evaluate,
-        None if task.generates else few.misjudged,
+        None if task.generates else partial(misjudged, task, rows_of(case), limit),
     )
 
 
@@ -486,6 +490,65 @@ def smallest(self: Any, logits: torch.Tensor, batch: Any) -> list[Any]:
 )
 def test_outputs_that_are_read_wrongly(case: str, outputs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = of_task(case)
-    monkeypatch.setattr(type(whole.misjudged.__self__.task), "outputs", outputs)
+    monkeypatch.setattr(type(whole.misjudged.args[0]), "outputs", outputs)
     proof = proofs.scoring(whole)
     assert not proof.holds and proof.figure > 0.5, proof
+
+
+def asked(*answers: str | None, context: str = " ".join(WORDS * 3)) -> Rows:
+    """Rows on one context of 45 words, each with its answer; None: it has none."""
+    found = [[] if answer is None else [answer] for answer in answers]
+    rows = [
+        {"question": "what holds", "context": context, "answers": {"text": texts, "answer_start": starts}}
+        for texts, starts in ((texts, [context.index(text) for text in texts]) for texts in found)
+    ]
+    return Rows(pa.Table.from_pylist([row | {FILE: "rows", NUMBER: 1} for row in rows]))
+
+
+def first_words(count: int) -> str:
+    return " ".join((WORDS * 3)[:count])
+
+
+WITHIN_REACH = ("array", first_words(30))
+BEYOND_REACH = (first_words(31), first_words(45), "rra", "arr", "rray holds")
+
+
+def scored(rows: Rows) -> Proof:
+    """The proof of scoring on held-out rows."""
+    whole = of_task("question-bert")
+    limit = Limit(64, "split")
+    return proofs.scoring(replace(whole, misjudged=partial(misjudged, whole.misjudged.args[0], rows, limit)))
+
+
+def test_answers_that_no_span_can_be_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than max_answer_tokens (30), or not of whole tokens; in windows of 32, not whole in one."""
+    task = prepared("question-bert")[0]
+    assert task.max_answer_tokens == 30
+    rows = asked(*BEYOND_REACH[:3], *WITHIN_REACH, *BEYOND_REACH[3:])
+    assert [row["answers"]["text"][0] for row in task.within_reach(rows, Limit(64, "split"))] == list(WITHIN_REACH)
+    in_windows = task.within_reach(asked(first_words(15), first_words(29), "zero"), Limit(32, "split"))
+    assert [row["answers"]["text"][0] for row in in_windows] == [first_words(15), "zero"]
+    assert scored(rows).figure == 0
+    few = asked(*[first_words(45)] * 63, "array")  # more of them than are scored
+    assert scored(few).figure == 0
+    monkeypatch.setattr(QuestionAnswering, "outputs", shifted)
+    proof = scored(few)
+    assert proof.figure == 1 and not proof.holds and proof.limit == 0
+
+
+def test_scoring_is_left_out_where_no_answer_can_be_given() -> None:
+    proof = scored(asked(*[first_words(45)] * 8))
+    assert proof.figure is None and "task.max_answer_tokens at most" in proof.cause
+
+
+def test_certain_answers_are_told_from_none_whatever_rows_are_scored_together() -> None:
+    """A threshold tuned on the other half of eight rows lies beside the margins of rows that are all of one kind."""
+    for answers in ([None] * 8, ["array"] * 8, [None, "array"] * 4):
+        task, _, model = prepared("question-bert")
+        task.with_no_answer = True
+        model.qa_outputs.weight.data *= 500
+        contexts = [f"{text(place, 9)} array" for place in range(8)]
+        tables = [asked(one, context=context).table for one, context in zip(answers, contexts, strict=True)]
+        rows = Rows(pa.concat_tables(tables, promote_options="permissive"))
+        assert misjudged(task, rows, Limit(40, "split"), model.eval(), exact_loss(task, model)) == 0
+        assert task.threshold is None, "the run has its own"

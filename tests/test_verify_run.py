@@ -15,6 +15,7 @@ import finetune_runs
 import pytest
 import torch
 import verify_run
+import yaml
 from conftest import RECIPES, tiny_run
 from safetensors.torch import load_file, save_file
 
@@ -335,17 +336,62 @@ def test_published_weights_are_those_of_the_run(pushed: str, copy: Path, tmp_pat
     assert "ada/small" in checks["published"]["detail"]
 
 
+@pytest.mark.parametrize("flags", [("--verify.steps", "1"), ("--verify.steps", "null")])
 def test_data_that_has_changed_is_told(
-    copy: Path, corpus_file: Path, here, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    flags: tuple[str, ...], copy: Path, corpus_file: Path, here, tmp_path: Path
 ) -> None:
+    """Fewer documents make fewer blocks, which a run that goes on would refuse before it came to the data."""
     other = tmp_path / "other.jsonl"
-    other.write_text(corpus_file.read_text() + '{"text": "One more."}\n')
+    other.write_text("".join(corpus_file.read_text().splitlines(keepends=True)[:-40]))
     config = copy / "config.yaml"
     config.write_text(config.read_text().replace(str(corpus_file), str(other)))
     reseal(copy)
-    code, checks, _ = verified(copy, tmp_path / "checks.json", "--verify.steps", "1", "--verify.rescore", "false")
-    assert code == 2 and fails(checks) == {"steps"}
-    assert "does not run again: ConfigError: The data or tokenizer of the run" in checks["steps"]["detail"]
+    code, checks, told = verified(copy, tmp_path / "checks.json", *flags)
+    assert code == 2 and fails(checks) == {"data"}
+    assert all(f"{name} has the fingerprint " in checks["data"]["detail"] for name in ("corpus", "tokenizer"))
+    known = json.loads((copy / "environment.json").read_text())["data"]
+    assert f"the run had {known['corpus']}" in checks["data"]["detail"]
+    assert ".verify-" not in told and "overwrite" not in checks["data"]["detail"]
+    for name in ("figures", "model", *(("steps", "weights") if flags[1] != "null" else ())):
+        assert checks[name] == {"result": "left out", "detail": "data or tokenizer are not those of the run"}
+
+
+def without_evaluation(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    del config["evaluation"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.parametrize(
+    ("plant", "file", "named"),
+    [
+        (lambda folder: (folder / "metrics.jsonl").unlink(), "metrics.jsonl is missing", "metrics.jsonl is missing"),
+        (without_evaluation, "config.yaml has changed", "config.yaml has no section 'evaluation'"),
+    ],
+)
+def test_what_a_recipe_needs_and_is_not_there_is_told(
+    plant: Callable[[Path], None], file: str, named: str, copy: Path, here, tmp_path: Path
+) -> None:
+    plant(copy)
+    code, checks, told = verified(copy, tmp_path / "checks.json")
+    assert code == 2 and fails(checks) == {"files", "steps", "figures"} and "Traceback" not in told
+    assert file in checks["files"]["detail"]
+    assert checks["steps"]["detail"] == checks["figures"]["detail"] == f"the recipe does not run again: {named}"
+
+
+def test_what_was_checked_is_told_where_the_rest_cannot_be(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> str:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(rerun, "run_recipe_again", stop)
+    (copy / "samples.json").unlink()
+    with pytest.raises(OSError, match="no memory"):
+        verify(finished_run_folder(str(copy)), VerifyConfig(), RECIPES)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["checkpoints", "files", "receipt", "record"]
+    assert "samples.json is missing" in lines[2]
 
 
 # ---------------------------------------------------------------- sums of other receipts

@@ -1,5 +1,6 @@
 """What the proofs of a fine-tuning run are made on: the loss of its copy, and a few held-out rows."""
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipelines.models.sparse_head import SparseHead
 from pipelines.tasks.task import Limit, Loss, Task
 
 FEW = 8
+LOOKED_OVER = 64  # rows among which those are sought that can be scored as all right
 AT_ONCE = 4  # so that there are several batches, with padding in them
 
 
@@ -38,21 +40,36 @@ class FewRows:
         loss, count, _ = Evaluator(self.task, self.rows, self.examples, objective, batch_size, None).compute(model)
         return {"eval_loss": loss / count if count else float("nan")}
 
-    def misjudged(self, model: Any, objective: Any) -> float:
-        """Share of the rows that are not scored as all right when a model is certain of their own labels.
 
-        Raises:
-            DataError: a metric was given what is no label.
-        """
-        import torch
+def misjudged(task: Task, rows: Rows, limit: Limit, model: Any, objective: Any) -> float | None:
+    """Share of a few rows that are not scored as all right when a model is certain of their own labels.
 
-        outputs: list[Any] = []
-        for first in range(0, len(self.examples), AT_ONCE):
-            places = range(first, min(first + AT_ONCE, len(self.examples)))
-            batch = self.task.collate([self.examples.block(place) for place in places])
-            with torch.no_grad():
-                logits = objective.certain(objective.logits(model, batch), batch)
-            outputs += self.task.outputs(logits, batch)
-        said = self.task.predictions(outputs, self.examples, self.rows.as_list)
-        scored = self.task.score(said, self.rows.as_list)
-        return float((abs(scored.worth_R - scored.best_worth) > 1e-3).mean())
+    Args:
+        task: that scores.
+        rows: a split, of which eight are taken whose right answer the task can give.
+        limit: of the run.
+        model, objective: what its outputs are made by.
+
+    Returns:
+        None: there is no such row among those looked over.
+
+    Raises:
+        DataError: a metric was given what is no label.
+    """
+    import torch
+
+    reached = task.within_reach(spread_rows(rows, LOOKED_OVER), limit)
+    if not len(reached):
+        return None
+    few = FewRows.of(task, reached, limit)
+    outputs: list[Any] = []
+    for first in range(0, len(few.examples), AT_ONCE):
+        places = range(first, min(first + AT_ONCE, len(few.examples)))
+        batch = task.collate([few.examples.block(place) for place in places])
+        with torch.no_grad():
+            logits = objective.certain(objective.logits(model, batch), batch)
+        outputs += task.outputs(logits, batch)
+    judge = copy.copy(task)
+    judge.threshold = 0.0  # between what is certain; one that is tuned on so few rows may lie anywhere
+    scored = judge.score(judge.predictions(outputs, few.examples, few.rows.as_list), few.rows.as_list)
+    return float((abs(scored.worth_R - scored.best_worth) > 1e-3).mean())

@@ -17,7 +17,7 @@ from pipelines.data.tokenization import get_tokenizer, tokenizer_hash
 from pipelines.errors import DataError
 from pipelines.finetuning.evaluating import Evaluator
 from pipelines.finetuning.members import Member, run_members, split_folds
-from pipelines.finetuning.proving import FewRows, exact_loss
+from pipelines.finetuning.proving import FewRows, exact_loss, misjudged
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
@@ -194,10 +194,9 @@ def fit(
         final = Evaluator(task, scored, encode(scored, training=False), loss, *batching)
     if prove_first:
         few = FewRows.of(task, validation, limit)
-        material, misjudged = Material(examples["train"], task.tokenizer), None if task.generates else few.misjudged
-        prove(
-            folder, config, state, model, material, collator, partial(exact_loss, task), None, few.evaluate, misjudged
-        )
+        material = Material(examples["train"], task.tokenizer)
+        judged = None if task.generates else partial(misjudged, task, validation, limit)
+        prove(folder, config, state, model, material, collator, partial(exact_loss, task), None, few.evaluate, judged)
     start, untuned = {}, None
     if task.generates and config.model.name is not None:
         start = steps.score_start(model, config.model, {"": final})

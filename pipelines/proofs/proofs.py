@@ -342,12 +342,15 @@ def scoring(subject: Subject) -> Proof:
         return Proof("scoring", statement, None, 0, "No output of the model stands for the answer to a row.")
     model = subject.copy().eval()
     objective: Any = subject.make_objective(model)
-    limit, cause = objective.beyond_reach, "Outputs are read wrongly, or of positions or rows that they are not of."
+    cause = "Outputs are read wrongly, or of positions or rows that they are not of."
     try:
         wrong = subject.misjudged(model, objective)
     except (DataError, ValueError, LookupError) as error:  # such as a metric that is given what is no label
-        return Proof("scoring", statement, 1.0, limit, str(error))
-    return Proof("scoring", statement, wrong, limit, cause)
+        return Proof("scoring", statement, 1.0, 0, str(error))
+    if wrong is None:
+        cause = "No held-out row that was looked over has an answer that outputs can name: whole tokens of one window, "
+        cause += "task.max_answer_tokens at most."
+    return Proof("scoring", statement, wrong, 0, cause)
 
 
 def _first_rows(blocks: TrainingBlocks) -> TrainingBlocks:

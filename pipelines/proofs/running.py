@@ -41,7 +41,7 @@ def prove(
     make_objective: Callable[[Any], "Objective"],
     rows: "Rows | None" = None,
     evaluate: Callable[..., dict[str, float]] | None = None,
-    misjudged: Callable[..., float] | None = None,
+    misjudged: Callable[..., float | None] | None = None,
 ) -> None:
     """Makes the proofs of a run, unless it was proved when it began, and writes proof.json.
 
@@ -56,7 +56,7 @@ def prove(
         rows: says what a block is to the objective.
         evaluate: (model, objective, batch_size) -> metrics of a few held-out rows; None: that is not proved.
         misjudged: (model, objective) -> share of a few held-out rows that are scored as wrong though the model is
-            certain of their labels; None: that is not proved.
+            certain of their labels, None if no such row can be right; None: that is not proved.
 
     Raises:
         ProofError: one does not hold; names the figure and what it means.

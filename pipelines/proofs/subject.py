@@ -37,7 +37,7 @@ class Subject:
         tokenizer: made the rows.
         evaluate: (model, objective, batch_size) -> metrics of a few held-out rows; None: that is not proved.
         misjudged: (model, objective) -> share of a few held-out rows that are scored as wrong though the model is
-            certain of their labels; None: that is not proved.
+            certain of their labels, None if no such row can be right; None: that is not proved.
         isolates: documents of a row are not to see each other.
     """
 
@@ -47,7 +47,7 @@ class Subject:
     collator: Callable[..., Any]
     tokenizer: "PreTrainedTokenizerBase"
     evaluate: Callable[..., dict[str, float]] | None = None
-    misjudged: Callable[..., float] | None = None
+    misjudged: Callable[..., float | None] | None = None
     isolates: bool = False
 
     @property

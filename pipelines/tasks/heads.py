@@ -5,7 +5,7 @@ Shape legend: B examples, T positions, C classes or choices, L labels.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from pipelines.data.packing import IGNORE_INDEX
 from pipelines.training.objectives import cross_entropy
@@ -29,8 +29,6 @@ class HeadLoss:
     """
 
     bf16: bool
-    beyond_reach: ClassVar[float] = 0.0
-    """Share of the rows that may be scored as not all right though a model is certain of their labels."""
 
     def certain(self, logits: Any, batch: Batch) -> Any:
         """The logits of a model that is certain of each label, and elsewhere says what it said: an oracle's."""
@@ -132,8 +130,6 @@ class RegressionLoss(HeadLoss):
 
 class SpanLoss(HeadLoss):
     """Mean of -ln p(first token) and -ln p(last token) of the answer, positions (B,)."""
-
-    beyond_reach = 0.5  # an answer may begin inside a token, be longer than asked for, or lie across two windows
 
     def of_output(self, output: Any) -> Any:
         """Start and end logits as one tensor (B, 2, T)."""

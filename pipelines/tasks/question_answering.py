@@ -189,6 +189,23 @@ class QuestionAnswering(Task):
         inside = [i for i, (low, high) in enumerate(window.offsets) if low < end and high > start]
         return (window.first + inside[0], window.first + inside[-1]) if inside else (0, 0)
 
+    def within_reach(self, rows: Rows, limit: Limit) -> Rows:
+        """Those without an answer, or whose first one is whole tokens of one window, max_answer_tokens at most."""
+        examples = self.encode(rows, limit, training=False)
+        windows = zip(examples.info, examples.row_E.tolist(), strict=True)
+        return rows.take(sorted({row for window, row in windows if self._reaches(rows.as_list[row], window)}))
+
+    def _reaches(self, row: Row, window: Window) -> bool:
+        """Read from characters, not by `_span`: the proof of scoring judges that by these rows."""
+        answers = answers_of(row)
+        if isinstance(answers, Problem) or not answers:
+            return not answers
+        start, end = _without_blanks(*answers[0])
+        context, places = row["context"], list(enumerate(window.offsets))
+        firsts = [i for i, (low, high) in places if low <= start < high and not context[low:start].strip()]
+        lasts = [i for i, (low, high) in places if low < end <= high and not context[end:high].strip()]
+        return bool(firsts and lasts) and lasts[-1] - firsts[0] < self.max_answer_tokens
+
     def collate(self, examples: Sequence[Any]) -> Batch:
         return collate(examples, self.tokenizer.pad_token_id or 0, {"token_type_ids": 0}, self.positions)
 

@@ -176,6 +176,10 @@ class Task(ABC):
     def collate(self, examples: Sequence[Any]) -> Batch:
         """Examples as a batch."""
 
+    def within_reach(self, rows: Rows, limit: Limit) -> Rows:
+        """The rows whose right answer is one that `predictions` can give; encoded as `encode` does, not in training."""
+        return rows
+
     # ------------------------------------------------------------ model
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """What is computed again of a run, and compared bit for bit: steps, checkpoints, figures, model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,11 @@ from pipelines.verification.rerun import Again, computed_again
 if TYPE_CHECKING:
     from pipelines.publish_sections import VerifyConfig
 
+STEPS, END = ("steps", "weights"), ("figures", "model")  # checks of the steps, and of what the run ended with
+OTHER_DATA = "data or tokenizer are not those of the run"
 
-def check_again(run: Run, section: "VerifyConfig", recipes: Path) -> list[Check]:
+
+def check_again(run: Run, section: "VerifyConfig", recipes: Path) -> Iterator[Check]:
     """Goes on from a checkpoint for some steps, and to the end from the last one; the same pass where that is near.
 
     Args:
@@ -28,7 +32,8 @@ def check_again(run: Run, section: "VerifyConfig", recipes: Path) -> list[Check]
         section: from where, and how far.
         recipes: folder of the recipes.
     """
-    checks = [_check_record(run)]
+    yield _check_record(run)
+    data: Check | None = None
     start = _start(run, section)
     first = 1 if start is None else checkpoints.step_of(start) + 1
     last = min(first - 1 + (section.steps or 0), run.last_step)
@@ -37,23 +42,42 @@ def check_again(run: Run, section: "VerifyConfig", recipes: Path) -> list[Check]
     if section.steps is None or damage is not None:
         to_the_end = False
         why = "not asked for" if section.steps is None else f"checkpoint-{first - 1} is damaged: {damage}"
-        checks.append(Check("steps", "left out", why))
+        yield Check("steps", "left out", why)
     else:
         _tell(run, start, _named(first, last) + (", figures and model" if to_the_end else ""))
         with computed_again(run, recipes, start, None if to_the_end else last) as again:
-            checks += _compare_steps(run, again, first, last)
-            checks += _compare_end(run, again) if to_the_end else []
+            data = _check_data(run, again)
+            yield from () if data is None else (data,)
+            yield from _hindered(again, data, STEPS) or _compare_steps(run, again, first, last)
+            if to_the_end:
+                yield from _hindered(again, data, END) or _compare_end(run, again)
+    end = run.newest_whole()
     if not section.rescore:
-        checks += [Check(name, "left out", "not asked for") for name in ("figures", "model")]
+        yield from _left_out(END, "not asked for")
+    elif not to_the_end and data is not None and data.result == "fails":
+        yield from _left_out(END, OTHER_DATA)
+    elif not to_the_end and end is None:
+        yield from _left_out(END, "the run has no whole checkpoint to score from")
     elif not to_the_end:
-        end = run.newest_whole()
-        if end is None:
-            why = "the run has no whole checkpoint to score from"
-            return [*checks, *(Check(name, "left out", why) for name in ("figures", "model"))]
         _tell(run, end, "figures and model")
         with computed_again(run, recipes, end, None) as again:
-            checks += _compare_end(run, again)
-    return checks
+            if data is None:
+                data = _check_data(run, again)
+                yield from () if data is None else (data,)
+            yield from _hindered(again, data, END) or _compare_end(run, again)
+
+
+def _hindered(again: Again, data: Check | None, names: tuple[str, ...]) -> list[Check]:
+    """The checks that cannot be made, since the data are others or the recipe ended early; empty: they can."""
+    if data is not None and data.result == "fails":
+        return _left_out(names, OTHER_DATA)
+    if again.refusal is not None:
+        return [Check(names[0], "fails", f"the recipe does not run again: {again.refusal}")]
+    return []
+
+
+def _left_out(names: tuple[str, ...], why: str) -> list[Check]:
+    return [Check(name, "left out", why) for name in names]
 
 
 def _tell(run: Run, checkpoint: Path | None, what: str) -> None:
@@ -87,25 +111,25 @@ def _check_record(run: Run) -> Check:
 
 
 def _compare_steps(run: Run, again: Again, first: int, last: int) -> list[Check]:
-    if again.refusal is not None:
-        return [Check("steps", "fails", f"the recipe does not run again: {again.refusal}")]
-    checks = [_check_data(run, again)]
     what = _named(first, last)
     if run.steps:
         difference = steps_difference(run.steps, again.folder.steps_log(), first, last)
         same = f"loss and gradient norm of {what} are the same, bit for bit"
-        checks += [_compared("steps", difference, same, run, again)]
+        steps = _compared("steps", difference, same, run, again)
     else:
-        checks += [Check("steps", "left out", f"{what}: no figures to compare with")]
-    return [*checks, _compare_checkpoints(run, again, first, last)]
+        steps = Check("steps", "left out", f"{what}: no figures to compare with")
+    return [steps, _compare_checkpoints(run, again, first, last)]
 
 
-def _check_data(run: Run, again: Again) -> Check:
-    """The data and tokenizer of the second run have the fingerprints of the first."""
-    now = again.folder.read_json("environment.json", "data")["data"]
-    changed = [name for name, value in run.environment["data"].items() if now.get(name) != value]
+def _check_data(run: Run, again: Again) -> Check | None:
+    """The data and tokenizer of the second run have the fingerprints of the first; None: it did not come to them."""
+    if not (again.folder.path / "environment.json").is_file():
+        return None
+    then, now = run.environment["data"], again.folder.read_json("environment.json", "data")["data"]
+    changed = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     if changed:
-        return Check("data", "fails", f"{', '.join(changed)} differ from the fingerprints of environment.json")
+        told = (f"{name} has the fingerprint {now.get(name)}, the run had {then.get(name)}" for name in changed)
+        return Check("data", "fails", f"{'; '.join(told)}. Restore what the run read")
     return Check("data", "holds", f"{', '.join(now)} have the fingerprints of environment.json")
 
 
@@ -129,8 +153,6 @@ def _compare_checkpoints(run: Run, again: Again, first: int, last: int) -> Check
 
 def _compare_end(run: Run, again: Again) -> list[Check]:
     """Final figures and the tensors of model/."""
-    if again.refusal is not None:
-        return [Check("figures", "fails", f"the recipe does not run again: {again.refusal}")]
     count, different = figures_difference(run.metrics, again.folder.read_json("metrics.json"))
     same = f"{count} figures of metrics.json are the same; those of time, speed and memory are not compared"
     if any(name.startswith(OF_MEMBERS) for name in run.metrics):

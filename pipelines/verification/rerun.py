@@ -16,7 +16,9 @@ from pipelines.run_folder import RunFolder
 from pipelines.training import best, checkpoints
 from pipelines.verification.checks import Run
 
-RECORDS = ("config.yaml", "plan.json", "environment.json", "metrics.jsonl")  # what a run that goes on reads
+# What a run that goes on reads. Plan and environment are left out: by them it would refuse other data without naming
+# what differs; it writes its own, to compare.
+RECORDS = ("config.yaml", "metrics.jsonl")
 MISTAKE = re.compile(r"^\w+Error: .*", re.MULTILINE)
 # What a second run need not do, and what follows from the machine.
 FLAGS = (
@@ -59,6 +61,10 @@ def computed_again(run: Run, recipes: Path, checkpoint: Path | None, stop_at_ste
         raise ConfigError(f"No scratch folder can be made in {beside}: {error.strerror}. Make room there.") from None
     with scratch as place:
         folder = RunFolder(Path(place) / run.path.absolute().name, run.recipe)
+        lacks = _lacks(run)
+        if lacks is not None:
+            yield Again(folder, lacks)
+            return
         _copy(run, checkpoint, folder)
         flags = ["--config", str(folder.path / "config.yaml"), "--run.dir", str(folder.path), *FLAGS]
         flags += ["--run.threads", str(run.plan["cpu_threads"])]
@@ -79,6 +85,14 @@ def run_recipe_again(script: Path, flags: list[str], processes: int) -> str:
         except BaseException:
             process.terminate()
             raise
+
+
+def _lacks(run: Run) -> str | None:
+    """What the recipe would need of the run that is not there."""
+    absent = [f"{name} is missing" for name in RECORDS if not (run.path / name).is_file()]
+    if not isinstance(run.config.get("evaluation"), dict):
+        absent.append("config.yaml has no section 'evaluation'")
+    return "; ".join(absent) or None
 
 
 def _copy(run: Run, checkpoint: Path | None, folder: RunFolder) -> None:

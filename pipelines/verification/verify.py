@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,15 +36,13 @@ def verify(folder: RunFolder, section: "VerifyConfig", recipes: Path) -> None:
     """
     run = read_run(folder)
     _check_section(run, section, recipes)
-    checks = [check_checkpoints(run), check_files(run), check_published(run), check_receipt(run)]
-    found = [check for check in checks if check is not None]
     end_check()
-    if run.trains_by_steps:
-        found += check_again(run, section, recipes)
-    else:
-        why = f"{run.recipe} keeps no steps to compute again: only its files and counts are checked"
-        found.append(Check("steps", "left out", why))
-    print_table(found)
+    found: list[Check] = []
+    try:
+        for check in _checks(run, section, recipes):
+            found.append(check)
+    finally:  # also where the rest cannot be checked, or is interrupted
+        print_table(found)
     failed = [check for check in found if check.result == "fails"]
     if section.json is not None:
         content = {"run": folder.path.name, "recipe": run.recipe, "holds": not failed}
@@ -62,9 +61,20 @@ def verify(folder: RunFolder, section: "VerifyConfig", recipes: Path) -> None:
     say(f"The run in {folder.path} is what its files say.")
 
 
+def _checks(run: Run, section: "VerifyConfig", recipes: Path) -> Iterator[Check]:
+    for check in (check_checkpoints, check_files, check_published, check_receipt):
+        checked = check(run)
+        yield from () if checked is None else (checked,)
+    if run.trains_by_steps:
+        yield from check_again(run, section, recipes)
+    else:
+        why = f"{run.recipe} keeps no steps to compute again: only its files and counts are checked"
+        yield Check("steps", "left out", why)
+
+
 def print_table(checks: list[Check]) -> None:
     """One line for each check, on standard output."""
-    width = max(len(check.name) for check in checks)
+    width = max((len(check.name) for check in checks), default=0)
     print(f"{'check':<{width}}  {'result':<8}  detail")
     for check in checks:
         print(f"{check.name:<{width}}  {check.result:<8}  {check.detail}")
