@@ -36,7 +36,7 @@ from pipelines.preparation.language import check_language
 from pipelines.preparation.minhash import check_near_duplicates
 from pipelines.preparation.scrubbing import Scrubbing, begin_scrubbing
 from pipelines.preparation.shards import begin_writing, plan_shards
-from pipelines.preparation.workers import default_workers, do_items
+from pipelines.preparation.workers import Steps, Workers, default_workers
 from pipelines.report import finish_run
 from pipelines.run import Interrupted, is_first_process, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
@@ -60,7 +60,7 @@ class PreparationRun:
     config: Any
     source: Source
     evaluation: list[EvaluationTexts]
-    workers: int
+    workers: Workers
     started: float = field(default_factory=time.monotonic)
     resumed: bool = False
     shards: list[dict[str, Any]] = field(default_factory=list)
@@ -83,6 +83,7 @@ class PreparationRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.workers.end()
         self.folder.unlock()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             done = len(self.parts("cleaned")) + len(self.parts("scrubbed"))
@@ -113,9 +114,16 @@ def open_run(config: Any, recipe: str) -> PreparationRun | None:
     names = config.decontamination.evaluation_sets or []
     key = "decontamination.evaluation_sets"
     evaluation = attempt(read_evaluation_texts, names, key, otherwise=list[EvaluationTexts]())
-    run = PreparationRun(folder, config, source, evaluation, config.prepare.workers or default_workers())
     if check is not None and all(sound):
-        _look(run, check)
+        _look(source, config, check)
+    settings = (config.personal_data, evaluation, config.prepare.samples)
+    work: Steps = {
+        "clean": (begin_cleaning, (_cleaning(config),)),
+        "scrub": (begin_scrubbing, settings),
+        "write": (begin_writing, ()),
+    }
+    workers = Workers(work, config.prepare.workers or default_workers())
+    run = PreparationRun(folder, config, source, evaluation, workers)
     _take(run)
     return run
 
@@ -156,20 +164,19 @@ def _sound(part: str, config: Any) -> bool:
     return True
 
 
-def _look(run: PreparationRun, check: Check) -> None:
+def _look(source: Source, config: Any, check: Check) -> None:
     """Notes what becomes of the beginning of the source."""
-    source = sample(run.source, check)
-    arrays = text_readers(source, run.config.data.columns, run.config.data.sample_by)["train"]()
-    chunk = next(cut_into_chunks(arrays, min(CHECKED_BYTES, int(run.config.prepare.chunk_megabytes * MEGABYTE))))
-    rows, account = clean_rows(chunk.table, _cleaning(run))
+    source = sample(source, check)
+    arrays = text_readers(source, config.data.columns, config.data.sample_by)["train"]()
+    chunk = next(cut_into_chunks(arrays, min(CHECKED_BYTES, int(config.prepare.chunk_megabytes * MEGABYTE))))
+    rows, account = clean_rows(chunk.table, _cleaning(config))
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in account.rows_dropped.most_common()) or "none"
     told = f"Of the first {account.counts['rows_read']:,} rows {len(rows):,} pass the rules; dropped: {dropped}."
     check.note("ok" if rows else "warning", "data", f"{told} Duplicates and evaluation sets were not looked at.")
     check.figures["rules"] = account.as_dict() | {"samples": {}}
 
 
-def _cleaning(run: PreparationRun) -> CleaningSettings:
-    config = run.config
+def _cleaning(config: Any) -> CleaningSettings:
     return CleaningSettings(
         config.normalisation,
         config.language,
@@ -233,7 +240,7 @@ def clean(run: PreparationRun) -> None:
         if (run.work / "cleaned" / f"{number:07}.arrow").exists():
             raise _changed(run)
 
-    do_items(items(), begin_cleaning, (_cleaning(run),), run.workers)
+    run.workers.do("clean", items())
 
 
 def _changed(run: PreparationRun) -> DataError:
@@ -307,8 +314,7 @@ def scrub(run: PreparationRun) -> None:
                 yield path, Scrubbing(part, kinds.tobytes(), firsts)
             start = stop
 
-    settings = (run.config.personal_data, run.evaluation, run.config.prepare.samples)
-    do_items(items(), begin_scrubbing, settings, run.workers)
+    run.workers.do("scrub", items())
 
 
 class _Places:
@@ -345,7 +351,7 @@ def write_shards(run: PreparationRun) -> None:
             "decontamination.evaluation_sets. Is the source itself among them? Leave it out."
         )
     items = [(run.corpus / f"train-{number:05}.parquet", slices) for number, slices in enumerate(shards)]
-    do_items(items, begin_writing, (), run.workers)
+    run.workers.do("write", items)
 
 
 def finish(run: PreparationRun) -> None:

@@ -13,66 +13,97 @@ from pipelines.errors import ConfigError
 from pipelines.run import end_with_parent
 
 Work = Callable[[Path, Any], None]
+Steps = dict[str, tuple[Callable[..., Work], tuple[Any, ...]]]
 AHEAD = 2  # items for each process that are read and wait
 
-_work: Work | None = None
 
-
-def do_items(
-    items: Iterable[tuple[Path, Any]], begin: Callable[..., Work], settings: tuple[Any, ...], workers: int
-) -> None:
-    """Does the items whose file is not there, in any order.
+class Workers:
+    """Processes that do the items of several steps, started when the first item comes.
 
     Args:
-        items: (file that the item leaves, what it is made of); asked for one after the other, as processes are free.
-        begin: called in each process with `settings`; returns the function that does an item.
-        settings: what `begin` takes, the same for all.
-        workers: processes; 1: this one.
-
-    Raises:
-        ConfigError: a process ended without a word, as they do when memory is short.
+        steps: name -> (function that is called once in a process with the settings, and returns the one that does an
+            item; its settings).
+        processes: how many; 1: this one.
     """
-    left = ((path, item) for path, item in items if not path.exists())
-    if workers == 1:
-        work: Work | None = None
-        for path, item in left:
-            work = work or begin(*settings)
-            work(path, item)
-        return
-    # Not forked: Arrow has threads, which a forked process would not have.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (begin, settings))
-    try:
+
+    def __init__(self, steps: Steps, processes: int) -> None:
+        self.processes = processes
+        self._here = _Doer(steps)
+        self._pool: ProcessPoolExecutor | None = None
+
+    def do(self, step: str, items: Iterable[tuple[Path, Any]]) -> None:
+        """Does the items whose file is not there, in any order.
+
+        Args:
+            step: its name.
+            items: (file that the item leaves, what it is made of); asked for as processes are free.
+
+        Raises:
+            ConfigError: a process ended without a word, as they do when memory is short.
+        """
+        left = ((path, item) for path, item in items if not path.exists())
+        if self.processes == 1:
+            for path, item in left:
+                self._here.do(step, path, item)
+            return
+        try:
+            self._do_in_pool(step, left)
+        except BrokenProcessPool:
+            raise ConfigError(
+                "A worker process ended without a word, as the system does with processes when memory is short. Run "
+                "the same command again with fewer --prepare.workers; what is done is kept."
+            ) from None
+
+    def _do_in_pool(self, step: str, items: Iterable[tuple[Path, Any]]) -> None:
+        if self._pool is None:
+            # Not forked: Arrow has threads, which a forked process would not have.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.processes, context, _begin, (self._here.steps,))
         waiting: set[Future[None]] = set()
-        for path, item in left:
-            waiting.add(pool.submit(_do, path, item))
-            if len(waiting) >= AHEAD * workers:
+        for path, item in items:
+            waiting.add(self._pool.submit(_do, step, path, item))
+            if len(waiting) >= AHEAD * self.processes:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for one in done:
                     one.result()
         for one in waiting:
             one.result()
-        pool.shutdown()
-    except BrokenProcessPool:
-        raise ConfigError(
-            "A worker process ended without a word, as the system does with processes when memory is short. Run the "
-            "same command again with fewer --prepare.workers; what is done is kept."
-        ) from None
-    finally:
-        for process in (pool._processes or {}).values():  # of an interrupted run; a finished pool has none
-            process.kill()
-        pool.shutdown(cancel_futures=True)
+
+    def end(self) -> None:
+        """Ends the processes at once, whatever they do: what they write is complete or absent."""
+        if self._pool is not None:
+            for process in list((self._pool._processes or {}).values()):
+                process.kill()
+            self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(begin: Callable[..., Work], settings: tuple[Any, ...]) -> None:
-    global _work
+class _Doer:
+    """Does items in one process."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+        self._works: dict[str, Work] = {}
+
+    def do(self, step: str, path: Path, item: Any) -> None:
+        if step not in self._works:
+            begin, settings = self.steps[step]
+            self._works[step] = begin(*settings)
+        self._works[step](path, item)
+
+
+_doer: _Doer | None = None
+
+
+def _begin(steps: Steps) -> None:
+    global _doer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the first one ends the others
     end_with_parent()
-    _work = begin(*settings)
+    _doer = _Doer(steps)
 
 
-def _do(path: Path, item: Any) -> None:
-    assert _work is not None
-    _work(path, item)
+def _do(step: str, path: Path, item: Any) -> None:
+    assert _doer is not None
+    _doer.do(step, path, item)
 
 
 def default_workers() -> int:
