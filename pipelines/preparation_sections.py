@@ -10,6 +10,16 @@ from pipelines.sections import SourceConfig
 
 
 @dataclass
+class PreparationRunConfig:
+    """run: where the run goes."""
+
+    dir: str | None = None
+    """Run folder. Default: runs/<recipe>/<config file>, plus a hash of the flags that make another run."""
+    overwrite: bool = False
+    """Delete the run folder first and start anew."""
+
+
+@dataclass
 class PreparedDataConfig(SourceConfig):
     """data: the text, from any source; its training split is prepared (docs/data_cards.md)."""
 
@@ -46,7 +56,7 @@ class LanguageConfig:
     enabled: bool = True
     """Tell the language of each document, from up to 400 characters of its beginning and its middle."""
     keep: list[str] = field(default_factory=lambda: ["en"])
-    """Languages that are kept, by their ISO 639-1 codes."""
+    """Languages that are kept, by their ISO 639 codes."""
     min_probability: float = 0.65
     """Least probability of the language (FineWeb, section 3.2, with fastText's model)."""
 

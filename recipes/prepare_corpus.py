@@ -13,18 +13,18 @@ from pipelines.preparation_sections import (
     NearDuplicatesConfig,
     NormalisationConfig,
     PersonalDataConfig,
+    PreparationRunConfig,
     PrepareConfig,
     PreparedCardConfig,
     PreparedDataConfig,
     QualityConfig,
 )
 from pipelines.run import launch
-from pipelines.sections import PlainRunConfig
 
 
 @dataclass
 class Config:
-    run: PlainRunConfig = field(default_factory=PlainRunConfig)
+    run: PreparationRunConfig = field(default_factory=PreparationRunConfig)
     data: PreparedDataConfig = field(default_factory=PreparedDataConfig)
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     normalisation: NormalisationConfig = field(default_factory=NormalisationConfig)

@@ -422,6 +422,7 @@ WRONG = {
     ("--quality.max_bullet_lines", "90"): "expected a share from 0 to 1",
     ("--prepare.shard_megabytes", "0"): "expected more than 0",
     ("--card.license", "mti"): "Did you mean 'mit'?",
+    ("--data.columns", "{body: text}"): "has no column 'body'",
     ("--decontamination.evaluation_sets", "glu"): "Did you mean 'glue'?",
     ("--quality.min_stop_words", "9"): "quality.stop_words has 8 words",
 }

@@ -10,7 +10,7 @@ EXCERPT_CHARACTERS = 200
 
 
 def language_of(text: str) -> tuple[str, float]:
-    """ISO 639-1 code of the likeliest language, and its probability, from the beginning and the middle of a text."""
+    """ISO 639 code of the likeliest language, and its probability, from the beginning and the middle of a text."""
     if len(text) > 2 * EXCERPT_CHARACTERS:
         middle = (len(text) - EXCERPT_CHARACTERS) // 2
         middle = max(middle, EXCERPT_CHARACTERS)
@@ -36,7 +36,7 @@ def check_language(config: LanguageConfig) -> None:
         if language not in known:
             raise ConfigError(
                 f"language.keep names {language!r}, which is no language that py3langid knows."
-                f"{did_you_mean(language, known)} It knows, by ISO 639-1 codes: {', '.join(sorted(known))}."
+                f"{did_you_mean(language, known)} It knows, by ISO 639 codes: {', '.join(sorted(known))}."
             )
     if not 0 <= config.min_probability <= 1:
         raise ConfigError(f"language.min_probability is {config.min_probability}; expected a number from 0 to 1.")

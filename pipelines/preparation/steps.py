@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def open_run(config: Any, recipe: str) -> PreparationRun | None:
     }
     workers = Workers(work, config.prepare.workers or default_workers())
     run = PreparationRun(folder, config, source, evaluation, workers)
+    next(_texts(run))  # a column that is not there is told before anything is written
     _take(run)
     return run
 
@@ -164,6 +166,11 @@ def _sound(part: str, config: Any) -> bool:
     return True
 
 
+def _texts(run: PreparationRun) -> Iterator[tuple[str, Any]]:
+    data = run.config.data
+    return text_readers(run.source, data.columns, data.sample_by)["train"]()
+
+
 def _look(source: Source, config: Any, check: Check) -> None:
     """Notes what becomes of the beginning of the source."""
     source = sample(source, check)
@@ -196,6 +203,9 @@ def _take(run: PreparationRun) -> None:
     rows = json.dumps([[one.name, one.rows] for one in run.evaluation], ensure_ascii=False)
     data = {
         "files": run.source.shown["train"],
+        "libraries": {
+            library: version(library) for section, library in LIBRARIES.items() if getattr(run.config, section).enabled
+        },
         "evaluation_sets": xxhash.xxh3_128_hexdigest(rows.encode("utf-8", "surrogatepass")),
     }
     run.resumed = run.work.is_dir()
@@ -204,12 +214,13 @@ def _take(run: PreparationRun) -> None:
         if before != data:
             folder.unlock()
             raise ConfigError(
-                f"The source or the evaluation sets of the run in {folder.path} have changed since it was started. "
+                f"Files, libraries or evaluation sets of the run in {folder.path} have changed since it was started. "
                 "Restore them, name another folder with --run.dir, or start anew with --run.overwrite true."
             )
         done = len(run.parts("cleaned")) + len(run.parts("scrubbed"))
         say(f"Going on with the run in {folder.path}: {done:,} work items are done.")
     else:
+        shutil.rmtree(run.corpus, ignore_errors=True)
         write_run_files(folder, run.config, environment=environment(data))
     for path in (run.work / "cleaned", run.work / "scrubbed", run.corpus):
         path.mkdir(parents=True, exist_ok=True)
@@ -229,9 +240,8 @@ def clean(run: PreparationRun) -> None:
     """
 
     def items() -> Iterator[tuple[Path, Any]]:
-        arrays = text_readers(run.source, run.config.data.columns, run.config.data.sample_by)["train"]()
         number = 0
-        for chunk in cut_into_chunks(arrays, int(run.config.prepare.chunk_megabytes * MEGABYTE)):
+        for chunk in cut_into_chunks(_texts(run), int(run.config.prepare.chunk_megabytes * MEGABYTE)):
             path, number = run.work / "cleaned" / f"{chunk.number:07}.arrow", chunk.number + 1
             if not path.exists():
                 yield path, (chunk.digest, table_to_bytes(chunk.table))
@@ -381,8 +391,8 @@ def finish(run: PreparationRun) -> None:
     run.folder.write_json("receipt.json", receipt)
     run.folder.write_json("samples.json", _samples(run, total))
     metrics = _metrics(run, receipt["train"])
-    shutil.rmtree(run.work)
     finish_run(run.folder, metrics)
+    shutil.rmtree(run.work)
     say(f"corpus {run.corpus}: read it with --data.card {run.corpus}")
 
 
