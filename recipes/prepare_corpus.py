@@ -38,7 +38,8 @@ class Config:
 
 
 def main(config: Config) -> None:
-    from pipelines.preparation.steps import clean, drop_duplicates, finish, open_run, scrub, write_shards
+    from pipelines.preparation.opening import open_run
+    from pipelines.preparation.steps import clean, drop_duplicates, finish, scrub, write_shards
     from pipelines.run import is_first_process
 
     run = open_run(config, __file__)

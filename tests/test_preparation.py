@@ -14,7 +14,7 @@ from conftest import RECIPES
 
 from pipelines.data.cards import load_card
 from pipelines.data.loading import load_corpus
-from pipelines.preparation import steps
+from pipelines.preparation import opening, steps
 from pipelines.preparation.chunks import cut_into_chunks
 from pipelines.preparation.duplicates import EXACT, KEPT, NEAR, find_duplicates
 from pipelines.preparation.minhash import near_pairs, signatures
@@ -210,7 +210,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     step: str, prepared: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = {"cleaning": "begin_cleaning", "scrubbing": "begin_scrubbing", "shards": "begin_writing"}[step]
-    begin, done = getattr(steps, name), list[Path]()
+    begin, done = getattr(opening, name), list[Path]()
 
     def begin_and_stop(*settings: Any) -> Any:
         work = begin(*settings)
@@ -224,7 +224,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         return stop_at_the_second
 
     with monkeypatch.context() as patched:
-        patched.setattr(steps, name, begin_and_stop)
+        patched.setattr(opening, name, begin_and_stop)
         assert prepare(place, step) == 130
     assert "To go on, run the same command again" in capsys.readouterr().err
     before = done[0].stat()
