@@ -21,6 +21,7 @@ from pipelines.run import Interrupted, is_first_process, say
 # Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
 # The batch is compared as a whole (rows per step), by take_run_folder; so may most of `evaluation`.
 RESUMABLE_KEYS = {
+    "prepare.workers",
     "proof.enabled",
     "run.threads",
     "run.measure_energy",
@@ -50,6 +51,7 @@ RESULTS = (
     *("bits_per_byte", "_loss", "_mfu", "_per_second", "_spearman", "_accuracy"),
     *("eval_f1", "_f1_micro", "_rougeL", "_chrf", "_exact_match", "_spearmanr"),
     *("_bytes_per_token", "_unknown_rate", "_round_trip_rate", "_score", "_average", "_average_partial"),
+    *("rows_read", "rows_kept", "_kept_share"),
 )
 
 

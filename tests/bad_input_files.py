@@ -140,6 +140,12 @@ def small_tokenizer() -> dict[str, Content]:
     return {"small.yaml": yaml.safe_dump(values, sort_keys=False), "corpus.jsonl": corpus(20)}
 
 
+def small_preparation() -> dict[str, Content]:
+    """A config small.yaml for recipes/prepare_corpus.py, and its corpus."""
+    values = {"run": {"dir": "run"}, "data": {"files": {"train": "corpus.jsonl"}}, "prepare": {"workers": 1}}
+    return {"small.yaml": yaml.safe_dump(values, sort_keys=False), "corpus.jsonl": corpus(20)}
+
+
 # ---------------------------------------------------------------- damaged and compressed files
 
 

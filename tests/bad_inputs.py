@@ -27,6 +27,7 @@ from bad_input_files import (
     run_of,
     small,
     small_embeddings,
+    small_preparation,
     small_tokenizer,
     tagged,
     talk,
@@ -1886,6 +1887,67 @@ SUITES = [
     ),
 ]
 
+# ---------------------------------------------------------------- corpus preparation
+
+PREPARATION = [
+    BadInput(
+        "bands longer than a signature",
+        "prepare_corpus.py --config small.yaml --near_duplicates.bands 30",
+        "The bands are parts of a signature, and there are more of them than it has numbers for.",
+        "Keep bands times rows at or below signature_size.",
+        small_preparation(),
+    ),
+    BadInput(
+        "language by its name",
+        "prepare_corpus.py --config small.yaml --language.keep [english]",
+        "Languages are told by their two-letter codes.",
+        "Write the code, such as en.",
+        small_preparation(),
+    ),
+    BadInput(
+        "share in percent",
+        "prepare_corpus.py --config small.yaml --quality.max_bullet_lines 90",
+        "Shares are numbers from 0 to 1.",
+        "Write 0.9 for 90 percent.",
+        small_preparation(),
+    ),
+    BadInput(
+        "rules that no document passes",
+        "prepare_corpus.py --config small.yaml --quality.min_words 200000",
+        "A document would have to be longer than the longest that is allowed.",
+        "Correct one of the two.",
+        small_preparation(),
+    ),
+    BadInput(
+        "evaluation set that is none",
+        "prepare_corpus.py --config small.yaml --decontamination.evaluation_sets docs_question",
+        "What the corpus must not share is named by data cards or files.",
+        "Correct the name, or give the path of a file.",
+        small_preparation(),
+    ),
+    BadInput(
+        "shards of no size",
+        "prepare_corpus.py --config small.yaml --prepare.shard_megabytes 0",
+        "A file has to hold something.",
+        "Set a size in megabytes, such as 256.",
+        small_preparation(),
+    ),
+    BadInput(
+        "licence of a corpus misspelt",
+        "prepare_corpus.py --config small.yaml --card.license apache2.0",
+        "The data card states a licence by its id on the Hub.",
+        "Take the id that the message names.",
+        small_preparation(),
+    ),
+    BadInput(
+        "text column of a corpus not mapped",
+        "prepare_corpus.py --config small.yaml --data.files.train reviews.csv",
+        "A column that is not called text is never guessed to be it.",
+        "Map it, as the message says.",
+        small_preparation() | {"reviews.csv": "body,stars\ngood,5\n"},
+    ),
+]
+
 AREAS: dict[str, list[BadInput]] = {
     "The command line and config files": COMMAND_LINE,
     "Training": TRAINING,
@@ -1899,4 +1961,5 @@ AREAS: dict[str, list[BadInput]] = {
     "Predicting and writing": PREDICTION,
     "Publishing": PUBLISHING,
     "Suites": SUITES,
+    "Corpus preparation": PREPARATION,
 }

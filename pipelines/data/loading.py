@@ -72,13 +72,13 @@ def load_corpus(config: CorpusConfig, is_trained_on: bool = True) -> Corpus:
         source = sample(source, check, is_trained_on)
     evaluation = read_evaluation_texts(config.decontaminate or [])
     drawn = drawn_split(source, config)
-    readers = _text_readers(source, config)
+    readers = text_readers(source, config.columns, config.sample_by)
     cache_root().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".loading-", dir=cache_root()) as scratch:
         receipt: dict[str, Any] = {}
         tables = {}
         for split, read in readers.items():
-            tables[split], receipt[split] = _clean(split, read(), Path(scratch))
+            tables[split], receipt[split] = _clean(split, (array for _, array in read()), Path(scratch))
             check_stated_rows(source.card, source.chosen, split, receipt[split]["rows_read"])
         receipt["validation_split"] = None
         if "validation" not in tables:
@@ -215,19 +215,30 @@ def drawn_split(source: Source, config: CorpusConfig) -> DrawnSplit:
 # ---------------------------------------------------------------- reading
 
 
-def _text_readers(source: Source, config: CorpusConfig) -> dict[str, Callable[[], Iterator["pa.Array"]]]:
-    """A function for each split that yields its text column as Arrow arrays."""
-    choose = TextColumn(config.columns, card=None)
-    if source.card is not None and source.chosen is not None and not config.columns:
+def text_readers(
+    source: Source, columns: dict[str, str], sample_by: str
+) -> dict[str, Callable[[], Iterator[tuple[str, "pa.Array"]]]]:
+    """A function for each split that yields its text column as (name of the file, Arrow array), in order.
+
+    Args:
+        source: as opened.
+        columns: data.columns; empty: the card's mapping, or the column `text`.
+        sample_by: what one document of a text file is.
+
+    Raises:
+        ConfigError: columns are given for text files, which have one. Reading raises what read_texts and TextColumn do.
+    """
+    choose = TextColumn(columns, card=None)
+    if source.card is not None and source.chosen is not None and not columns:
         choose = TextColumn(source.chosen.roles, source.card)
     is_text = any(isinstance(found, list) and found[0].format == "text" for found in source.splits.values())
-    if is_text and config.columns not in ({}, {"text": "text"}):
-        raise ConfigError(f"data.columns is {config.columns}, but a text file has the one column 'text'. Remove it.")
+    if is_text and columns not in ({}, {"text": "text"}):
+        raise ConfigError(f"data.columns is {columns}, but a text file has the one column 'text'. Remove it.")
 
-    def reader(found: Any) -> Callable[[], Iterator["pa.Array"]]:
+    def reader(found: Any) -> Callable[[], Iterator[tuple[str, "pa.Array"]]]:
         if isinstance(found, list):
-            return lambda: (array for file in found for array in read_texts(file, choose.find, config.sample_by))
-        return lambda: _hub_texts(found, choose, source.name)
+            return lambda: ((file.shown, array) for file in found for array in read_texts(file, choose.find, sample_by))
+        return lambda: ((source.name, array) for array in _hub_texts(found, choose, source.name))
 
     return {split: reader(found) for split, found in source.splits.items()}
 

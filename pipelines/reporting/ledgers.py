@@ -26,10 +26,14 @@ def receipt_sums(receipt: dict[str, Any]) -> dict[str, Any]:
     rows = take("rows", "rows_read moved_from_train")
     rows += [(-1, f"Dropped: {label_of(name).lower()}", [counts.get(name) for counts in dropped]) for name in reasons]
     rows += take("rows", "moved_to_validation", sign=-1)
+    bytes_dropped = [part["bytes"].pop("bytes_dropped", {}) if "bytes" in part else {} for part in left]
+    sizes = take("bytes", "bytes_read bytes_added_by_normalisation bytes_of_boilerplate_lines bytes_added_by_tags")
+    sizes += [(-1, f"Dropped: {label_of(name).lower()}", [one.get(name) for one in bytes_dropped]) for name in reasons]
     tokens = take("tokens", "text_tokens bos_tokens eos_tokens")
     positions = take("blocks", "targets document_ends_without_target text_positions document_frame_positions padding")
     ledgers = [
         ledger("Rows", rows, *take("rows", "rows_kept")),
+        ledger("Bytes", sizes, *take("bytes", "bytes_kept")),
         ledger("Tokens", tokens, *take("tokens", "tokens")),
         ledger("Positions", positions, *take("blocks", "positions")),
         ledger("Text", take("blocks", "tokens_in_rows tokens_in_parts_too_short"), *take("blocks", "text_tokens")),

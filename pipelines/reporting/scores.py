@@ -48,6 +48,10 @@ def verdict(metrics: dict[str, float]) -> tuple[str, str]:
         The sentence, and better, worse or plain.
     """
     metric = next((name for name in HEADLINES if f"eval_{name}" in metrics), None)
+    if metric is None and "rows_kept" in metrics:
+        kept, read = (quantity(metrics[f"bytes_{name}"], "text_bytes") for name in ("kept", "read"))
+        rows = f"{number(metrics['rows_kept'])} of {number(metrics['rows_read'])} rows"
+        return f"{rows} kept ({100 * metrics['rows_kept_share']:.1f} %), {kept} of {read}.", "plain"
     if metric is None:
         return "This run has no held-out score that one sentence could tell.", "plain"
     value, lower = metrics[f"eval_{metric}"], metric in LOWER_IS_BETTER

@@ -7,15 +7,13 @@ from pathlib import Path, PurePosixPath
 
 from pipelines.publishing.leaks.reading import (
     HIDDEN,
-    NO_DELIMITER,
     QUOTE,
-    back,
     is_bounded,
     is_of_both,
     is_record,
     is_vocabulary,
-    places,
 )
+from pipelines.text_search import NO_DELIMITER, back, places
 
 # What ends a part of a path, besides blanks and slashes; within a class of a regular expression.
 _ENDS = r""""'`<>|&;,:(){}\[\]$“”„‘’«»，。；：、（）【】「」"""

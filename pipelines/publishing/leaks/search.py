@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.publishing.leaks.emails import find_emails
+from pipelines.emails import find_emails
 from pipelines.publishing.leaks.paths import find_paths, hidden_path
 from pipelines.publishing.leaks.reading import (
     ABSOLUTE_PATH,

@@ -7,17 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from pipelines.publishing.leaks.emails import RESERVED
+from pipelines.emails import RESERVED
 from pipelines.publishing.leaks.reading import (
     ACCESS_TOKEN,
     PRIVATE_KEY,
     QUOTE,
     URL_PASSWORD,
     Span,
-    back,
     is_bounded,
-    places,
 )
+from pipelines.text_search import back, places
 
 
 def known_secrets() -> dict[str, str]:

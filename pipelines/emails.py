@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from pipelines.publishing.leaks.reading import NO_DELIMITER, back, places
+from pipelines.text_search import NO_DELIMITER, back, places
 
 _LOCAL = re.compile(r"[A-Za-z0-9._%+À-ɏ-]")
 _DOMAIN = re.compile(r"((?:[^\W_](?:[\w-]{0,62}[^\W_])?\.)+([A-Za-z]{2,24}))(?![\w(@-])")
