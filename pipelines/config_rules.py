@@ -152,7 +152,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "training.per_device_train_batch_size": (1, _MOST_ROWS),
     "training.per_device_eval_batch_size": (1, _MOST_ROWS),
     "training.gradient_accumulation_steps": (1, _MOST_ROWS),
-    "training.learning_rate": (0, 1_000),
+    "training.learning_rate": (0, None),
     "training.warmup_steps": (0, None),
     "training.weight_decay": (0, None),
     "training.adam_beta1": (0, _BELOW_ONE),

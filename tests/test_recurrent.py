@@ -338,8 +338,8 @@ def test_a_memory_formula_needs_no_heads() -> None:
     ("settings", "parts"),
     [
         ({"cell_type": "rnn"}, ["cell_type", "'lstm', 'gru'", "rnn"]),
-        ({"hidden_size": 0}, ["hidden_size must be at least 1, found 0"]),
-        ({"embedding_size": -3}, ["embedding_size must be at least 1, found -3"]),
+        ({"hidden_size": 0}, ["hidden_size must be at least 1; found 0"]),
+        ({"embedding_size": -3}, ["embedding_size must be at least 1; found -3"]),
         ({"dropout": 1.0}, ["dropout must be at least 0 and below 1, found 1.0"]),
         ({"hiden_size": 3}, ["hiden_size is no setting of a recurrent config", "'hidden_size'"]),
     ],
