@@ -58,6 +58,13 @@ def run_sweep(config: Any, recipe: str) -> None:
         print_result(folder, folder.read_json("metrics.json"))
         return
     claim_run_folder(folder, clear=config.run.overwrite)
+    try:
+        _search(sweep, folder, config)
+    finally:
+        folder.unlock()
+
+
+def _search(sweep: Sweep, folder: RunFolder, config: Any) -> None:
     write_run_files(folder, config, environment=environment({}))
     folder.write_text("base.yaml", config_to_yaml(sweep.base))
     (folder.path / "trials").mkdir(exist_ok=True)
