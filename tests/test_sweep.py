@@ -255,6 +255,7 @@ def test_a_sweep_that_was_stopped_goes_on_as_it_would_have(
         if flags[-1].endswith("/1"):
             module = [*flags, "--run.stop_at_step", "2"]
             assert run_recipe(pretrain_clm.main, pretrain_clm.Config, str(RECIPES / "pretrain_clm.py"), module) == 130
+            (folder / "trials/1/.lock").unlink()  # the end of its process would let go of it
             raise KeyboardInterrupt
         return flags
 
@@ -284,12 +285,12 @@ def test_a_sweep_that_was_stopped_goes_on_as_it_would_have(
 def test_a_check_is_that_of_the_recipe_and_leaves_nothing(
     corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    space = "{training.learning_rate: [1e-3], data.block_size: [32, 64]}"
-    base = {"data.files.train": str(corpus_file), "tokenizer.vocab_size": 300, "model.config": {"model_type": "lama"}}
-    flags = ["--sweep.recipe", "pretrain_clm", "--sweep.space", space, "--sweep.base", json.dumps(base), "--check"]
+    base = {"data.files.train": f"{corpus_file}s", "data.columns": {"text": "text"}}
+    flags = ["--sweep.recipe", "pretrain_clm", "--sweep.space", "{training.learning_rate: [1e-3, 1e-2]}"]
+    flags += ["--sweep.base", json.dumps(base), "--check"]
     flags += ["--run.dir", str(tmp_path / "run")]
     assert run_recipe(recipe.main, recipe.Config, str(RECIPES / "sweep.py"), flags) == 2
-    assert "'llama'" in capsys.readouterr().out
+    assert f"Did you mean '{corpus_file.name}'" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
 
 
@@ -454,22 +455,29 @@ def wait_for(path: Path, text: str) -> None:
 
 
 @pytest.mark.processes
-def test_killed_and_interrupted_sweeps_go_on_with_their_trials(tmp_path: Path) -> None:
-    folder, gate = tmp_path / "run", tmp_path / "gate"
+def test_killed_and_interrupted_sweeps_go_on_with_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, gate, log = tmp_path / "run", tmp_path / "gate", tmp_path / "run/trials/0.log"
+    monkeypatch.setattr(running, "environment", lambda data: {})
+    monkeypatch.setattr(report, "sweep_chart", lambda sweep: None)
     gate.touch()
     with drive(folder, "--sweep.trials", "1") as killed:
         wait_for(folder / "trials/0/metrics.jsonl", '"step": 2')
         killed.send_signal(signal.SIGKILL)
-    with drive(folder, "--sweep.trials", "1") as interrupted:  # while the trial of the killed one still saves
-        wait_for(folder / "trials/0.log", "Going on after step 2")
-        interrupted.terminate()
-        assert interrupted.wait() == 130
-        assert "Interrupted: 0 of 1 trials are done" in interrupted.stderr.read()
+
+    really_sleep = time.sleep
+
+    def interrupt(seconds: float) -> None:
+        if "Going on after step 2" in log.read_text():
+            raise KeyboardInterrupt
+        really_sleep(seconds)
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="0 of 1 trials are done"):
+        patch.setattr(time, "sleep", interrupt)  # while the trial of the killed sweep may still save
+        running.run_sweep(config_of(folder, "--sweep.trials", "1"), str(STUB / "sweep.py"))
     gate.unlink()
-    with drive(folder, "--sweep.trials", "3", "--sweep.workers", "2") as last:
-        assert last.wait() == 0, last.stderr.read()
-    assert [one["state"] for one in trials(folder)] == ["complete"] * 3
-    assert (folder / "trials/0.log").read_text().count("Stopped after step 2") == 2
+    running.run_sweep(config_of(folder, "--sweep.trials", "2", "--sweep.workers", "2"), str(STUB / "sweep.py"))
+    assert [one["state"] for one in trials(folder)] == ["complete"] * 2
+    assert log.read_text().count("Stopped after step 2") == 2
     steps = [json.loads(line)["step"] for line in (folder / "trials/0/metrics.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4], "gone on with, not started anew"
 
