@@ -95,7 +95,8 @@ def read_sweep(config: "SweepConfig", recipes: Path) -> Sweep:
     if twice:
         raise ConfigError(f"{twice[0]} stands in sweep.base and in sweep.space. Keep one.")
     files = [] if config.config is None else ["--config", config.config]
-    _parse(module, recipe, files, "sweep.config")
+    if files:  # by themselves, so that their errors are not laid to sweep.base
+        _parse(module, recipe, files, "sweep.config")
     shared = [*files, *_flags(base)]
     resolved = _parse(module, recipe, shared, "sweep.base")
     attempt(_check_split, resolved, config, otherwise=None)
