@@ -112,6 +112,11 @@ def config_to_yaml(config: Any) -> str:
     return yaml.safe_dump(config_to_dict(config), sort_keys=False, allow_unicode=True)
 
 
+def keys_of(config_class: type) -> dict[str, Any]:
+    """The dotted keys of a recipe's config with their types."""
+    return dict(_leaves(config_class))
+
+
 def without_flags(config: ConfigT, recipe: str, argv: list[str] | None = None) -> tuple[str, ConfigT]:
     """The name of the last --config file (or `default`), and the config of the files alone."""
     _, files = _split_config_files(sys.argv[1:] if argv is None else argv)

@@ -23,6 +23,10 @@ DEPENDENTS = (
     *((f"model.{source}", "model.decoder_name") for source in ("preset", "name", "config")),
     *((f"data.{source}", "data.config_name") for source in ("card", "name", "files")),
     *((f"data.{source}", "data.max_train_rows") for source in ("card", "name", "files")),
+    *(
+        ("sweep.recipe", f"sweep.{key}")
+        for key in ("config", "base", "space", "metric", "direction", "pruner", "trials")
+    ),
     *(("evaluation.suite", key) for key in ("data.max_train_rows", "evaluation.seeds", "evaluation.max_rows")),
 )
 
@@ -207,6 +211,10 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "preflight.sample_megabytes": (1e-3, None),
     "preflight.processes": (1, None),
     "preflight.price_per_device_hour": (0, None),
+    "sweep.trials": (1, 1_000_000),
+    "sweep.workers": (1, _MOST_THREADS),
+    "sweep.seed": (0, 2**32 - 1),
+    "sweep.timeout_minutes": (1e-3, None),
     "embeddings.vector_size": (1, None),
     "embeddings.window": (1, None),
     "embeddings.min_count": (1, None),

@@ -12,6 +12,7 @@ from pipelines.reporting.charts import charts, learning_chart
 from pipelines.reporting.ledgers import receipt_sums
 from pipelines.reporting.scores import domain_table, members_table, score_table, task_verdict, verdict
 from pipelines.reporting.suite import suite_table, suite_verdict
+from pipelines.reporting.sweep import sweep_chart, sweep_table, sweep_verdict
 from pipelines.reporting.words import label_of, number, probability, quantity, rows_of, visible
 from pipelines.run_folder import RunFolder, json_text, print_result
 
@@ -21,7 +22,7 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
 
     Args:
         folder: holds config.yaml, environment.json, plan.json, receipt.json, metrics.jsonl, samples.json and, for a
-            task, analysis.json, for a suite suite.json; what an absent one would tell is left out.
+            task, analysis.json, for a suite suite.json, for a sweep sweep.json; what an absent one tells is left out.
         metrics: final figures: eval_<metric>, baseline_<name>_<metric>, train_<metric>, and any others.
 
     Returns:
@@ -49,7 +50,13 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
     jinja.filters |= {"number": number, "quantity": quantity, "probability": probability, "visible": visible}
     jinja.filters["label"] = label_of
     plan, receipt, analysis = read("plan.json"), read("receipt.json"), read("analysis.json")
-    suite = read("suite.json")
+    suite, sweep = read("suite.json"), read("sweep.json")
+    if sweep:
+        told = sweep_verdict(sweep)
+    elif suite:
+        told = suite_verdict(suite)
+    else:
+        told = task_verdict(analysis, metrics) if analysis else verdict(metrics)
     page = jinja.get_template("template.html").render(
         name=folder.resolve().name,
         date=f"{ended.day} {ended:%B %Y, %H:%M} UTC" if ended else None,
@@ -67,7 +74,10 @@ def write_report(folder: Path, metrics: dict[str, float]) -> Path:
         learning=learning_chart(analysis, metrics),
         suite=suite,
         suite_table=suite_table(suite) if suite else {},
-        verdict=suite_verdict(suite) if suite else task_verdict(analysis, metrics) if analysis else verdict(metrics),
+        sweep=sweep,
+        sweep_table=sweep_table(sweep) if sweep else {},
+        sweep_chart=sweep_chart(sweep) if sweep else None,
+        verdict=told,
         scores=score_table(metrics),
         domains=domain_table(metrics),
         charts=charts(run.metrics_log(), metrics, analysis.get("headline")),

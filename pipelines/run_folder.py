@@ -41,6 +41,10 @@ RESUMABLE_KEYS = {
     "training.run_name",
     "training.dataloader_num_workers",
     "training.max_loss_spike",
+    "sweep.trials",
+    "sweep.workers",
+    "sweep.timeout_minutes",
+    "sweep.test",
 }
 # Those of them that a finished result depends on all the same.
 DECIDING_KEYS = {f"training.{name}" for name in ("max_steps", "num_train_epochs", "eval_strategy", "eval_steps")}

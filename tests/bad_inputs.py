@@ -1948,6 +1948,79 @@ PREPARATION = [
     ),
 ]
 
+# ---------------------------------------------------------------- sweeps
+
+SEARCH = "sweep.py --sweep.recipe pretrain_clm"
+RATES = "--sweep.space '{training.learning_rate: {low: 1e-4, high: 1e-2, log: true}}'"
+SWEEPS = [
+    BadInput(
+        "recipe that cannot be searched",
+        f"sweep.py --sweep.recipe finetune_clasification {RATES}",
+        "There is no training recipe of that name.",
+        "Take one that the message lists.",
+    ),
+    BadInput(
+        "sweep without a space",
+        SEARCH,
+        "Nothing is named that trials could differ in.",
+        "Name a key of the recipe with a list of values or a range.",
+    ),
+    BadInput(
+        "misspelt key of a space",
+        f"{SEARCH} --sweep.space '{{training.learning_rat: [1e-3, 1e-2]}}'",
+        "The recipe has no key of that name.",
+        "Take the key that the message proposes.",
+    ),
+    BadInput(
+        "range that goes too far",
+        f"{SEARCH} --sweep.space '{{training.adam_beta2: {{low: 0.9, high: 1}}}}'",
+        "Both ends of a range are drawn, and the recipe does not take this one.",
+        "Draw the range closer.",
+    ),
+    BadInput(
+        "single value in a space",
+        f"{SEARCH} --sweep.space '{{training.max_steps: 100}}'",
+        "What is the same in all trials is no part of the space.",
+        "Put it into sweep.base.",
+    ),
+    BadInput(
+        "trials that are not measured alike",
+        f"{SEARCH} --sweep.space '{{evaluation.max_blocks: [100, 200]}}'",
+        "Trials are compared by their figures, which must be of the same rows.",
+        "Leave it out of the space.",
+    ),
+    BadInput(
+        "loss of different tokens",
+        f"{SEARCH} --sweep.metric loss --sweep.space '{{tokenizer.vocab_size: [1000, 4000]}}'",
+        "A loss per token is smaller where tokens are shorter, and tells nothing of the model.",
+        "Let bits per byte decide.",
+    ),
+    BadInput(
+        "misspelt metric of a sweep",
+        f"{SEARCH} {RATES} --sweep.metric bits_per_bite",
+        "The recipe measures no such figure.",
+        "Take one that the message lists.",
+    ),
+    BadInput(
+        "grid of a range without a step",
+        f"{SEARCH} {RATES} --sweep.sampler grid",
+        "A grid has every value, and a range without a step has no end of them.",
+        "Give the range a step, or a list of values.",
+    ),
+    BadInput(
+        "pruning by what is measured at the end",
+        f"sweep.py --sweep.recipe finetune_translation {RATES} --sweep.pruner median",
+        "Writing takes long, so that these recipes measure chrF and ROUGE once, when there is nothing left to prune.",
+        "Let the loss decide, or prune nothing.",
+    ),
+    BadInput(
+        "choosing by the test split",
+        f"sweep.py --sweep.recipe finetune_ner {RATES} --sweep.base.evaluation.split test",
+        "Rows that chose the settings cannot show any more how good they are.",
+        "Leave it out, and add --sweep.test true.",
+    ),
+]
+
 AREAS: dict[str, list[BadInput]] = {
     "The command line and config files": COMMAND_LINE,
     "Training": TRAINING,
@@ -1962,4 +2035,5 @@ AREAS: dict[str, list[BadInput]] = {
     "Publishing": PUBLISHING,
     "Suites": SUITES,
     "Corpus preparation": PREPARATION,
+    "Sweeps": SWEEPS,
 }

@@ -13,6 +13,7 @@ GROUND |= {
     "suite_sections",
     "publish_sections",
     "preparation_sections",
+    "sweep_sections",
 }
 GROUND |= {"emails", "text_search"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
@@ -27,6 +28,7 @@ ALLOWED = {
     "preparation_sections": {"sections"},
     "text_search": set(),
     "emails": {"text_search"},
+    "sweep_sections": set(),
     "pretrained": {"errors", "hub"},
     "hub": {"errors"},
     "config": {"checking", "config_rules", "errors"},
@@ -45,6 +47,7 @@ ALLOWED = {
     "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing", "proofs"},
     "suites": GROUND
     | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report", "reporting"},
+    "sweeps": GROUND | {"training", "report"},
     "proofs": GROUND | {"data", "models", "training"},
     "publishing": GROUND | {"data", "models", "reporting", "report"},
     "preparation": GROUND | {"data", "reporting", "report"},

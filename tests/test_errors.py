@@ -96,6 +96,7 @@ PLACES = {
     "generate": "my_model --generate.input",
     "publish_to_hub": "--run.dir",
     "verify_run": "--run.dir",
+    "sweep": "--sweep.recipe pretrain_clm --sweep.space '{training.seed: [1, 2]}' --sweep.config",
 }
 FILES: dict[str, Content] = {
     "locked.jsonl": four("classification"),

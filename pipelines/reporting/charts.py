@@ -75,8 +75,9 @@ def draw(
     levels: dict[str, float],
     small: bool,
     x_label: str = "step",
+    dots: dict[str, list[tuple[int, float]]] | None = None,
 ) -> "Markup":
-    """An SVG of curves over steps and of levels across them, in the page's colours; a small one starts at zero.
+    """An SVG of curves over steps, levels across them and dots, in the page's colours; a small one starts at zero.
 
     Equal input gives equal text. `key` keeps the ids of the page's charts apart.
     """
@@ -94,6 +95,8 @@ def draw(
         for name, points in lines.items():
             colour, size = COLOURS["first" if name == "training" else "second"], 3.2 if len(points) <= 40 else 0
             axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.3, marker="o", markersize=size, label=name)
+        for name, points in (dots or {}).items():
+            axes.plot(*zip(*points, strict=True), color=COLOURS["first"], linewidth=0, marker="o", label=name)
         for index, (name, level) in enumerate(levels.items()):
             axes.axhline(level, color=COLOURS["ink"], linewidth=1, linestyle=(0, (4 + 3 * index, 2.5)), label=name)
         axes.set_xlim(left=0)
@@ -107,7 +110,7 @@ def draw(
         axes.grid(axis="y", color=COLOURS["line"], linewidth=0.6)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(COLOURS["line"])
-        if len(lines) + len(levels) > 1:
+        if len(lines) + len(levels) + len(dots or {}) > 1:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderpad=0, handlelength=1.6)
         stream = io.StringIO()
         metadata = dict.fromkeys(["Date", "Creator", "Format", "Type"])
