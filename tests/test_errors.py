@@ -46,7 +46,7 @@ def golden() -> dict[str, str]:
 
 
 def test_the_catalogue_has_inputs_of_all_recipes(golden: dict[str, str]) -> None:
-    assert len(INPUTS) >= 200 and len(AREAS) == 13
+    assert len(INPUTS) >= 200 and len(AREAS) == 14
     assert list(golden) == [one.id for one in INPUTS]
     assert len(golden) == len(INPUTS), "two inputs have one id"
     assert {shlex.split(one.command)[0].removesuffix(".py") for one in INPUTS} == set(NAMES)
