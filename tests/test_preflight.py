@@ -170,7 +170,7 @@ def test_a_sound_run_is_told_in_figures(corpus_file: Path, tmp_path: Path, capsy
     assert figures["plan"]["steps"] == 12 and figures["plan"]["rows_per_step"] == 4
     assert figures["train_tokens"]["documents"] + figures["validation_tokens"]["documents"] == 300
     assert figures["cost"] == pytest.approx(figures["train_seconds"])
-    assert figures["memory_bytes"]["peak"] > figures["memory_bytes"]["baseline"] > 0
+    assert figures["memory_bytes"]["peak"] >= figures["memory_bytes"]["baseline"] > 0  # malloc may have room left
     assert list(tmp_path.iterdir()) == [found]
     assert "0 errors" in capsys.readouterr().out
 
