@@ -220,10 +220,3 @@ def attempt(work: Callable[..., T], *arguments: Any, otherwise: T) -> T:
     except PlumblineError as error:
         _current.error(error)
         return otherwise
-
-
-def free_disk_bytes(path: Path) -> int:
-    """Bytes that can be written where a folder is or would be made."""
-    existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
-    status = os.statvfs(existing)
-    return status.f_bavail * status.f_frsize

@@ -206,7 +206,7 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
         path = Path(config.run.dir).expanduser()
     else:
         path = Path("runs") / Path(recipe).stem / run_name(config, recipe)
-    existing = next(parent for parent in [path, *path.absolute().parents] if parent.exists())
+    existing = nearest_existing(path)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         what = "is a file" if not existing.is_dir() else "cannot be written to"
         raise ConfigError(f"The run folder {path} cannot be made: {existing} {what}. Name another with --run.dir.")
@@ -221,6 +221,11 @@ def find_run_folder(config: Any, recipe: str) -> RunFolder:
     if not config.run.overwrite:
         refuse_other_config(config, saved)
     return folder
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path itself, or the innermost folder around it that is there."""
+    return next(parent for parent in [path, *path.absolute().parents] if parent.exists())
 
 
 def finished_run_folder(path: str | None) -> RunFolder:

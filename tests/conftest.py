@@ -61,6 +61,12 @@ def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# What every run of a recipe that trains in steps leaves in its folder, without what it shows of itself in samples.
+RUN_FILES = {
+    *("config.yaml", "environment.json", "plan.json", "proof.json", "receipt.json", "metrics.jsonl", "steps.jsonl"),
+    *("checksums.json", "metrics.json", "report.html", "checkpoints", "model"),
+}
+
 TINY_MODEL = (
     "{model_type: llama, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2, "
     "num_key_value_heads: 2}"

@@ -9,7 +9,7 @@ import pretrain_clm
 import pytest
 import torch
 import yaml
-from conftest import RECIPES, REPOSITORY, TINY_MODEL, tiny_run
+from conftest import RECIPES, REPOSITORY, RUN_FILES, TINY_MODEL, tiny_run
 
 from pipelines.config import config_to_dict, parse_config
 from pipelines.errors import CheckpointError, ConfigError, TrainingError
@@ -60,20 +60,7 @@ def copy_of(finished: Path, tmp_path: Path, keep_steps: int) -> Path:
 
 def test_the_run_folder_is_complete(finished: Path) -> None:
     names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
-    assert names == {
-        *(
-            "config.yaml",
-            "environment.json",
-            "plan.json",
-            "proof.json",
-            "receipt.json",
-            "metrics.jsonl",
-            "steps.jsonl",
-            "checksums.json",
-            "metrics.json",
-        ),
-        *("samples.json", "report.html", "checkpoints", "model"),
-    }
+    assert names == RUN_FILES | {"samples.json"}
     metrics = json.loads((finished / "metrics.json").read_text())
     for name in ("eval_loss", "eval_perplexity", "eval_bits_per_byte", "train_tokens_per_second", "train_mfu"):
         assert metrics[name] > 0

@@ -10,7 +10,7 @@ import pretrain_seq2seq
 import pytest
 import torch
 from architectures import NO_DROPOUT, SIZES
-from conftest import RECIPES, sentences
+from conftest import RECIPES, RUN_FILES, sentences
 
 from pipelines.config import config_to_dict, parse_config
 from pipelines.config_rules import flatten
@@ -101,20 +101,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_run_folder_is_complete(finished: Path) -> None:
     names = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
-    assert names == {
-        *(
-            "config.yaml",
-            "environment.json",
-            "plan.json",
-            "proof.json",
-            "receipt.json",
-            "metrics.jsonl",
-            "steps.jsonl",
-            "checksums.json",
-            "metrics.json",
-        ),
-        *("samples.json", "report.html", "checkpoints", "model"),
-    }
+    assert names == RUN_FILES | {"samples.json"}
     metrics = read(finished, "metrics.json")
     for name in ("eval_loss", "eval_bits_per_token", "eval_perplexity", "train_tokens_per_second", "train_mfu"):
         assert metrics[name] > 0

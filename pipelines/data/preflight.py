@@ -59,15 +59,13 @@ def token_findings(check: Check, split: str, receipt: Mapping[str, Any], lengths
         lengths_D: tokens of each document.
     """
     tokens, block_size = receipt["tokens"], receipt["blocks"]["block_size"]
-    middle, high = np.percentile(lengths_D, [50, 95])
     longer = float((lengths_D > block_size).mean())
     told = (
         f"{split}: {tokens['tokens']:,} tokens ({tokens['bytes_per_token']:.2f} bytes each); a document has "
-        f"{middle:,.0f} (median), {high:,.0f} (95 %) and at most {lengths_D.max():,}. {longer:.1%} of the documents "
-        f"are longer than a block ({block_size:,}) and go on in the next: no token is cut."
+        f"{_lengths(check, split, tokens, lengths_D)}. {longer:.1%} of the documents are longer than a block "
+        f"({block_size:,}) and go on in the next: no token is cut."
     )
     check.note("ok", "tokens", told)
-    check.figures[f"{split}_tokens"] = tokens | {"median": middle, "percentile_95": high, "longest": lengths_D.max()}
     _unknown(check, split, tokens["unknown_tokens"], tokens["text_tokens"])
     if tokens["bytes_per_token"] < LEAST_BYTES_PER_TOKEN:
         told = f"{split}: a token stands for {tokens['bytes_per_token']:.2f} bytes. Is the tokenizer for other text?"
@@ -130,16 +128,14 @@ def example_findings(check: Check, split: str, examples: "Examples", unknown_id:
         unknown_id: of the unknown token, if the tokenizer has one.
     """
     counts, lengths_E, targets_E = examples.counts, examples.fields["input_ids"].lengths, examples.targets_E
-    middle, high = np.percentile(lengths_E, [50, 95])
     total = max(counts["text_tokens"], 1)
     lost = (counts["tokens_truncated"] + counts.get("tokens_of_dropped_rows", 0)) / total
     told = (
-        f"{split}: {len(examples):,} examples; one has {middle:,.0f} tokens (median), {high:,.0f} (95 %) and at most "
-        f"{lengths_E.max():,} of {examples.block_size:,}; {lost:.2%} of all tokens are cut or left out. Targets of an "
-        f"example: {np.median(targets_E):,.0f} (median), at least {targets_E.min():,}."
+        f"{split}: {len(examples):,} examples; one has {_lengths(check, split, counts, lengths_E)} of "
+        f"{examples.block_size:,}; {lost:.2%} of all tokens are cut or left out. Targets of an example: "
+        f"{np.median(targets_E):,.0f} (median), at least {targets_E.min():,}."
     )
     check.note("ok", "tokens", told)
-    check.figures[f"{split}_tokens"] = counts | {"median": middle, "percentile_95": high, "longest": lengths_E.max()}
     if lost:
         rows = counts["rows_truncated"] + counts.get("rows_dropped_overlength", 0)
         told = f"{split}: {rows:,} rows are longer than data.max_length ({examples.block_size:,}): {lost:.2%} of tokens"
@@ -151,6 +147,14 @@ def example_findings(check: Check, split: str, examples: "Examples", unknown_id:
     if unknown_id is not None:
         ids_N = examples.fields["input_ids"].values_N
         _unknown(check, split, int((ids_N == unknown_id).sum()), len(ids_N))
+
+
+def _lengths(check: Check, split: str, counts: Mapping[str, Any], lengths: np.ndarray) -> str:
+    """How many tokens there are in each, in words; the figures of the split learn it, too."""
+    middle, high = np.percentile(lengths, [50, 95])
+    figures = {"median_length": middle, "percentile_95_length": high, "longest_length": lengths.max()}
+    check.figures[f"{split}_tokens"] = dict(counts) | figures
+    return f"{middle:,.0f} tokens (median), {high:,.0f} (95 %) and at most {lengths.max():,}"
 
 
 def _answer(rules: Any, row: "Row") -> str:

@@ -1,13 +1,15 @@
 """What a check says of the steps of a run: batch, schedule, checkpoints and their disk, memory and time."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checking import Check, counted, free_disk_bytes
+from pipelines.checking import Check, counted
 from pipelines.data.framing import document_frame
 from pipelines.models.build import positions_of
 from pipelines.models.vocabulary import vocabulary_size
+from pipelines.run_folder import nearest_existing
 
 if TYPE_CHECKING:
     from pipelines.data.packing import TrainingBlocks
@@ -49,7 +51,7 @@ def schedule_findings(check: Check, training: "TrainingConfig", plan: "Plan", fo
             f"training.save_steps is {plan.save_steps:,}, and the run has {steps:,} steps: an interrupted run is lost."
         )
         check.note("warning", "schedule", told)
-    if plan.warmup_steps >= steps:
+    if plan.warmup_steps >= steps and training.lr_scheduler_type != "constant":  # which has no warm-up
         told = f"training.warmup_steps is {plan.warmup_steps:,} of {steps:,} steps: the rate stays below its peak."
         check.note("error", "schedule", told)
     if plan.rows_per_step > plan.train_blocks:
@@ -75,11 +77,11 @@ def schedule_findings(check: Check, training: "TrainingConfig", plan: "Plan", fo
 def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) -> None:
     """The room that checkpoints, one more while it is written, and the model take."""
     weights = 4 * plan.parameters["total"]
-    checkpoint = weights + 8 * plan.parameters["trainable"]  # AdamW's two moments; other optimizers keep less
+    checkpoint = weights + plan.memory_estimate_bytes["optimizer"]
     written = -(-plan.steps // plan.save_steps)
     kept = min(written, training.save_total_limit or written) + 1
     best = weights if getattr(training, "load_best_model_at_end", False) else 0
-    needed, free = kept * checkpoint + best + weights, free_disk_bytes(folder)
+    needed, free = kept * checkpoint + best + weights, shutil.disk_usage(nearest_existing(folder)).free
     check.figures["disk_bytes"] = {"needed": needed, "free": free, "checkpoint": checkpoint}
     told = (
         f"{counted(kept, 'checkpoint')} at once of {checkpoint / 1e6:,.1f} MB and the model: {needed / 1e9:,.2f} GB of "
