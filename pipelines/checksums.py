@@ -23,14 +23,19 @@ def run_checksums(run: Path, metrics: str) -> dict[str, str]:
         run: the folder; its checkpoints and members are left out, they have their own or are deleted.
         metrics: what metrics.json will hold, since that is written last.
     """
+    sealed = {name: sha256_of(path) for name, path in sealed_files(run).items()}
+    return sealed | {"metrics.json": hashlib.sha256(metrics.encode()).hexdigest()}
+
+
+def sealed_files(run: Path) -> dict[str, Path]:
+    """The records of a run folder and all in model/ that checksums are kept of, by their paths in it."""
     files = [*run.iterdir(), *(run / "model").rglob("*")]
     names = {path.relative_to(run).as_posix(): path for path in sorted(files) if path.is_file()}
-    sealed = {
-        name: sha256_of(path)
+    return {
+        name: path
         for name, path in names.items()
         if name not in _UNSEALED and not name.startswith(".") and path.suffix != ".log"
     }
-    return sealed | {"metrics.json": hashlib.sha256(metrics.encode()).hexdigest()}
 
 
 def damages(folder: Path) -> Iterator[str]:

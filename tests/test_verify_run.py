@@ -300,6 +300,7 @@ def test_what_was_changed_is_found_though_the_checksums_fit(planted: str, copy: 
         (change_figure, "metrics.json has changed since it was written"),
         (change_model, "model/model.safetensors has changed since it was written"),
         (lambda folder: (folder / "samples.json").unlink(), "samples.json is missing"),
+        (lambda folder: (folder / "model" / "modeling.py").write_text("pass\n"), "model/modeling.py was added"),
     ],
 )
 def test_checksums_tell_of_any_change(plant: Callable[[Path], None], named: str, copy: Path, tmp_path: Path) -> None:
@@ -317,6 +318,14 @@ def test_a_flipped_byte_in_a_checkpoint_is_named_and_the_one_before_taken(copy: 
     assert code == 2 and fails(checks) == {"checkpoints"}
     assert checks["checkpoints"]["detail"] == "checkpoint-8: optimizer.pt has changed since it was written"
     assert "step 5 of run again from checkpoint-4" in told
+
+
+def test_a_run_without_its_plan_is_not_verified(copy: Path, capsys: Any) -> None:
+    (copy / "plan.json").unlink()
+    edit(copy / CHECKSUMS, lambda checksums: {name: one for name, one in checksums.items() if name != "plan.json"})
+    script = str(RECIPES / "verify_run.py")
+    assert run_recipe(verify_run.main, verify_run.Config, script, [str(copy)], verify_run.POSITIONAL) == 2
+    assert "plan.json cannot be read" in capsys.readouterr().err
 
 
 def test_the_card_may_be_edited(copy: Path, tmp_path: Path) -> None:

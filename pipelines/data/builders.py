@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checksums import sha256_of
 from pipelines.errors import CardError, DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _write_split(folder: Path, split: str, table: "pa.Table") -> dict[str, Any]:
     told: dict[str, Any] = {"rows": table.num_rows}
     if "text" in table.column_names:
         told["text_bytes"] = pc.sum(pc.binary_length(table["text"])).as_py()
-    return {**told, "file": path.name, "sha256": _sha256(path)}
+    return {**told, "file": path.name, "sha256": sha256_of(path)}
 
 
 def _publish(fresh: Path, folder: Path) -> dict[str, Path]:
@@ -214,14 +215,9 @@ def _cached(folder: Path) -> dict[str, Path] | None:
     remedy = f"Delete {folder} and run again; it will be rebuilt."
     try:
         splits = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))["splits"]
-        damaged = [name for name in SPLITS if _sha256(folder / f"{name}.parquet") != splits[name]["sha256"]]
+        damaged = [name for name in SPLITS if sha256_of(folder / f"{name}.parquet") != splits[name]["sha256"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"Expected a whole corpus in {folder}, but reading it failed: {error!r}. {remedy}") from error
     if damaged:
         raise DataError(f"Expected the SHA-256 of receipt.json, found another for {', '.join(damaged)}. {remedy}")
     return {split: folder / f"{split}.parquet" for split in SPLITS}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

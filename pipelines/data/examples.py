@@ -4,7 +4,7 @@ Shape legend: E examples (a row, or a window of one), N tokens end to end, B exa
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -119,7 +119,8 @@ class Examples:
     def row_shape(self, order: TrainingOrder, rows: int, batch_size: int) -> RowShape:
         """What an example is to a model in a run of `rows` that computes batch_size of them at once."""
         if not self.has_decoder:
-            return padded_shape(order, rows, batch_size, self.lengths_E)
+            choices = max(size.choices for size in self.sizes_E) if "choice_lengths" in self.fields else 0
+            return replace(padded_shape(order, rows, batch_size, self.lengths_E), choices=choices)
         sides = (self.fields[name].lengths for name in ("input_ids", "labels"))
         return padded_shape(order, rows, batch_size, *sides)
 

@@ -79,12 +79,14 @@ class RowShape:
         decoder_inputs: of an encoder-decoder's decoder; else 0.
         longest_decoder_inputs: the most that a row has of these.
         padding_share: share of all these positions that hold no token.
+        choices: sequences side by side that a row has, each of block_size positions at most; 0: it is one sequence.
     """
 
     inputs: float
     decoder_inputs: float
     longest_decoder_inputs: int
     padding_share: float
+    choices: int = 0
 
 
 def padded_shape(

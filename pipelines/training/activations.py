@@ -37,6 +37,7 @@ def kept_bytes(
     flash: bool = False,
     recomputation: Recomputation = "none",
     decoder_size: int = 0,
+    choices: int = 0,
     dtype: torch.dtype | None = None,
 ) -> Kept:
     """Counts the distinct storages that autograd saves in one forward pass in training, loss left out.
@@ -54,6 +55,7 @@ def kept_bytes(
             selective: of each layer the input, the output of attention, and of the matrix products every second one, as
             torchtitan's `selective` does.
         decoder_size: positions of an encoder-decoder's decoder.
+        choices: sequences that a row has, of a model that chooses among them; 0: it is one sequence.
         dtype: of the weights. Default: as they are.
 
     Raises:
@@ -71,10 +73,11 @@ def kept_bytes(
             return torch.empty(tensor.shape, dtype=kind, requires_grad=tensor.requires_grad)
 
         tensors = {name: fake(tensor) for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-        inputs: dict[str, Any] = {"input_ids": torch.zeros((rows, block_size), dtype=torch.long)}
+        shape = (rows, choices, block_size) if choices else (rows, block_size)
+        inputs: dict[str, Any] = {"input_ids": torch.zeros(shape, dtype=torch.long)}
         if decoder_size:
             inputs["decoder_input_ids"] = torch.zeros((rows, decoder_size), dtype=torch.long)
-        elif "position_ids" in parameters:  # packed rows have each their own
+        elif "position_ids" in parameters and not choices:  # packed rows have each their own
             inputs["position_ids"] = torch.zeros((rows, block_size), dtype=torch.long)
         if "use_cache" in parameters:
             inputs["use_cache"] = False

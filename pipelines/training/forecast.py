@@ -72,6 +72,7 @@ def estimate_for_device(
     optim: str = "adamw_torch_fused",
     recomputation: Recomputation = "none",
     decoder_size: int = 0,
+    choices: int = 0,
     head_share: float = 1.0,
     processes: int = 1,
     parallelism: Parallelism = "ddp",
@@ -85,8 +86,8 @@ def estimate_for_device(
         model: as trained; it may be on the meta device.
         device: a name of devices.DEVICES.
         total_tokens: positions that the run computes over all processes.
-        rows, block_size, optim, recomputation, decoder_size, head_share, processes, parallelism, isolate_documents:
-            see memory_estimate.
+        rows, block_size, optim, recomputation, decoder_size, choices, head_share, processes, parallelism,
+            isolate_documents: see memory_estimate.
         mfu: share of the device's peak that is reached; full recomputation does a third more work besides.
         price_per_device_hour: in any currency.
 
@@ -108,6 +109,7 @@ def estimate_for_device(
             optim=optim,
             recomputation=recomputation,
             decoder_size=decoder_size,
+            choices=choices,
             head_share=head_share,
             processes=processes,
             parallelism=parallelism,

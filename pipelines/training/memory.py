@@ -23,6 +23,7 @@ def memory_estimate(
     optim: str = "adamw_torch_fused",
     recomputation: Recomputation = "none",
     decoder_size: int = 0,
+    choices: int = 0,
     head_share: float = 1.0,
     processes: int = 1,
     parallelism: Parallelism = "ddp",
@@ -43,6 +44,7 @@ def memory_estimate(
         optim: as training.optim.
         recomputation: see kept_bytes.
         decoder_size: positions of an encoder-decoder's decoder.
+        choices: sequences that a row has, see kept_bytes.
         head_share: share of the positions whose logits are computed.
         processes: that share the model's states.
         parallelism: how.
@@ -67,7 +69,7 @@ def memory_estimate(
         raise ConfigError(f"At least one row and one process are needed; found {rows} rows and {processes} processes.")
     parts = training_states(model, optim, bf16, processes, parallelism, bytes_per_weight)
     low = bytes_per_weight == 2 or (bf16 and parallelism in SHARDED_WEIGHTS and processes > 1)
-    kept = _kept(model, rows, block_size, decoder_size, bf16, low, flash, recomputation)
+    kept = _kept(model, rows, block_size, decoder_size, choices, bf16, low, flash, recomputation)
     has_head = model.get_output_embeddings() is not None
     each = BYTES_PER_LOGIT[bf16 or low] if bytes_per_logit is None else bytes_per_logit
     positions = rows * (decoder_size or block_size)
@@ -165,6 +167,7 @@ def _kept(
     rows: int,
     block_size: int,
     decoder_size: int,
+    choices: int,
     bf16: bool,
     low: bool,
     flash: bool,
@@ -187,13 +190,13 @@ def _kept(
             flash=flash,
             recomputation=recomputation,
             decoder_size=decoder_size,
+            choices=choices,
             dtype=torch.bfloat16 if low else None,
         )
     except Exception:  # a model that reads values of its inputs
-        config = model.config
-        return Kept(
-            formula_activations(config, rows, block_size, bf16 or low, recomputation, decoder_size, flash), 0, 0
-        )
+        sequences = rows * max(choices, 1)
+        kept = formula_activations(model.config, sequences, block_size, bf16 or low, recomputation, decoder_size, flash)
+        return Kept(kept, 0, 0)
     finally:
         told.setLevel(level)
 

@@ -31,7 +31,6 @@ class StepCost:
     Attributes:
         baseline_bytes: before the first step, with the model in place.
         phase_peak_bytes: the highest in each of PHASES that was run; the optimizer's state is there in all of them.
-        reserved_bytes: what the CUDA allocator held at most, its slack included; None on a CPU.
         step_seconds: an optimizer step with all its micro-batches.
         rows: of the run's micro-batch.
         measured_rows: computed at once, at most; fewer than `rows` if the rest is extrapolated.
@@ -39,7 +38,6 @@ class StepCost:
 
     baseline_bytes: int
     phase_peak_bytes: dict[str, int]
-    reserved_bytes: int | None
     step_seconds: float
     rows: int
     measured_rows: int
@@ -153,7 +151,6 @@ class _Phases:
     rows: int
     forward_backward_bytes: int
     update_bytes: int
-    reserved_bytes: int | None
     micro_batch_seconds: float
     update_seconds: float
 
@@ -210,7 +207,6 @@ class _Rehearsal(ExactTrainer):
                 rows=rows,
                 forward_backward_bytes=max(self._peaks),
                 update_bytes=self.meter.peak_bytes(),
-                reserved_bytes=self.meter.reserved_bytes(),
                 micro_batch_seconds=self._seconds[-1],
                 update_seconds=self._elapsed(),
             )
@@ -285,7 +281,6 @@ def _cost(measured: list[_Phases], baseline_bytes: int, evaluation: int | None, 
     return StepCost(
         baseline_bytes=baseline_bytes,
         phase_peak_bytes=peaks,
-        reserved_bytes=None if last.reserved_bytes is None else last.reserved_bytes + extra,
         step_seconds=seconds * plan.gradient_accumulation_steps + min(step.update_seconds for step in measured[1:]),
         rows=rows,
         measured_rows=last.rows,

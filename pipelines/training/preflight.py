@@ -153,6 +153,8 @@ def cost_findings(
     told += f"{plan.per_device_train_batch_size} largest rows{extrapolated}"
     if free is not None:
         told += f"; {free / 1e9:,.1f} GB are free"
+    if training.per_device_eval_batch_size > plan.per_device_train_batch_size:
+        told += f". Evaluation, of {training.per_device_eval_batch_size:,} rows at once, was not measured"
     if free is not None and sharing * growth > free:
         check.note("error", "memory", f"{told}. Lower training.per_device_train_batch_size, or recompute activations.")
     else:

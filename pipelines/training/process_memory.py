@@ -38,10 +38,6 @@ class PeakMemory:
             return torch.cuda.memory_allocated(self.device)
         return self._status("VmRSS")
 
-    def reserved_bytes(self) -> int | None:
-        """The most that the CUDA allocator has taken from the device, or None."""
-        return torch.cuda.max_memory_reserved(self.device) if self.device.type == "cuda" else None
-
     def _status(self, name: str) -> int:
         try:
             lines = Path("/proc/self/status").read_text().splitlines()

@@ -199,6 +199,7 @@ def make_plan(
         "rows": batch_size * views,
         "block_size": train.block_size,
         "decoder_size": shape.longest_decoder_inputs,
+        "choices": shape.choices,
         "head_share": head_share,
     }
     plan = Plan(
@@ -363,10 +364,7 @@ def train_model(
 
 def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
     """Speed and size of the finished training: train_mfu is the share of the measured matrix-product rate."""
-    import resource
-    import sys
-
-    import torch
+    from pipelines.training.process_memory import PeakMemory
 
     account = trainer.account
     speed = account.positions / account.seconds
@@ -376,7 +374,5 @@ def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:
         "train_seconds": account.seconds,
         "train_steps": trainer.state.global_step,
         "train_tokens": account.positions,
-        "train_peak_memory_bytes": torch.cuda.max_memory_allocated()
-        if torch.cuda.is_available()
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "train_peak_memory_bytes": PeakMemory(trainer.args.device).peak_bytes(),
     }

@@ -54,7 +54,7 @@ class Run:
     @property
     def trains_by_steps(self) -> bool:
         """Whether it is a run of one of the recipes that train a model by optimizer steps, with checkpoints."""
-        return self.recipe.startswith(("pretrain_", "finetune_")) and "rows_per_step" in self.plan
+        return self.recipe.startswith(("pretrain_", "finetune_"))
 
     @cached_property
     def steps(self) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def read_run(folder: RunFolder) -> Run:
         metrics=read("metrics.json"),
     )
     if run.trains_by_steps:
-        folder.read_json("plan.json", "processes", "cpu_threads", "steps", "rows", "train_blocks")
+        folder.read_json("plan.json", "rows_per_step", "processes", "cpu_threads", "steps", "rows", "train_blocks")
         if not isinstance(run.metrics.get("train_steps"), int):
             raise CheckpointError(
                 f"{folder.path / 'metrics.json'} does not tell train_steps, a number: it was changed."

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.checksums import CHECKSUMS, damages, sha256_of
+from pipelines.checksums import CHECKSUMS, damages, sealed_files, sha256_of
 from pipelines.training import checkpoints
 from pipelines.verification.checks import Check, Run
 
@@ -21,10 +21,13 @@ def check_checkpoints(run: Run) -> Check:
 
 
 def check_files(run: Run) -> Check:
-    """The records and the model have the SHA-256 that they had when the run ended."""
+    """The records and the model have the SHA-256 that they had when the run ended, and nothing came to the model."""
     if not (run.path / CHECKSUMS).is_file():
         return Check("files", "left out", f"the run has no {CHECKSUMS}: an older version of Plumbline made it")
     found = list(damages(run.path))
+    if not found:
+        recorded = run.folder.read_json(CHECKSUMS)
+        found = [f"{name} was added" for name in sealed_files(run.path) if name not in recorded and "/" in name]
     if found:
         more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         return Check("files", "fails", "; ".join(found[:SHOWN]) + more)
