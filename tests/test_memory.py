@@ -319,7 +319,7 @@ def test_fewer_rows_are_computed_where_time_is_short(tmp_path: Path) -> None:
 
 def test_extrapolation_is_a_straight_line_of_forward_and_backward_alone() -> None:
     def step(rows: int, high: int, seconds: float) -> peak._Phases:
-        return peak._Phases(rows, high, 700, None, seconds, 0.5)
+        return peak._Phases(rows, high, 700, seconds, 0.5)
 
     plan: Any = SimpleNamespace(gradient_accumulation_steps=3)
     some = [step(2, 300, 9.0), step(2, 100, 1.0), step(4, 490, 3.0), step(4, 500, 2.0)]
