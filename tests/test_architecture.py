@@ -14,6 +14,7 @@ GROUND |= {
     "publish_sections",
     "preparation_sections",
     "sweep_sections",
+    "recipe_process",
 }
 GROUND |= {"emails", "text_search"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
@@ -35,6 +36,7 @@ ALLOWED = {
     "config_rules": {"argument_types", "checking", "errors"},
     "argument_types": {"errors"},
     "run": {"checking", "config", "errors"},
+    "recipe_process": {"run"},
     "run_folder": {"checking", "config", "config_rules", "errors", "run"},
     "environment": {"run"},
     "data": GROUND,
@@ -47,7 +49,7 @@ ALLOWED = {
     "finetuning": GROUND | {"data", "models", "training", "evaluation", "tasks", "publishing", "proofs"},
     "suites": GROUND
     | {"data", "models", "training", "metrics", "evaluation", "tasks", "finetuning", "report", "reporting"},
-    "sweeps": GROUND | {"training", "report"},
+    "sweeps": GROUND | {"training", "report", "reporting"},
     "proofs": GROUND | {"data", "models", "training"},
     "publishing": GROUND | {"data", "models", "reporting", "report"},
     "preparation": GROUND | {"data", "reporting", "report"},

@@ -11,8 +11,8 @@ import pytest
 from pipelines.errors import CheckpointError
 from pipelines.report import write_report
 from pipelines.reporting.ledgers import ledger
-from pipelines.reporting.scores import verdict
-from pipelines.reporting.words import number, quantity
+from pipelines.reporting.scores import difference_of, verdict
+from pipelines.reporting.words import NO_BREAK, number, quantity
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 METRICS = {
@@ -319,3 +319,9 @@ def test_numbers(value, shown):
 )  # fmt: skip
 def test_quantities(value, name, shown):
     assert quantity(value, name).replace("\u00a0", " ") == shown
+
+
+def test_what_is_lower_and_better_differs_by_a_share() -> None:
+    for metric in ("bits_per_byte", "mse", "hidden_loss", "unknown_rate"):
+        assert difference_of(metric, 0.9, 1.0) == f"−10.0{NO_BREAK}%", metric
+    assert difference_of("accuracy", 0.9, 1.0) == "−0.1000"

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ from pipelines import config as configs
 from pipelines import report
 from pipelines.config import config_to_dict, keys_of, parse_config
 from pipelines.errors import ConfigError, TrainingError
+from pipelines.reporting.scores import HEADLINES
 from pipelines.run import Interrupted, run_recipe
+from pipelines.run_folder import RunFolder
 from pipelines.sweeps import running
 from pipelines.sweeps.definition import LEFT_OUT, read_sweep
 from pipelines.sweeps.measures import MEASURES, direction_of
@@ -43,7 +47,7 @@ def config_of(folder: Path, *flags: str, space: str = RATES) -> recipe.Config:
 
 def trials(folder: Path) -> list[dict[str, Any]]:
     lines = (folder / "trials.jsonl").read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in json.loads(line).items() if key != "train_seconds"} for line in lines]
 
 
 class InProcess:
@@ -105,7 +109,7 @@ def test_a_range_is_of_what_the_key_takes() -> None:
         "training": {"weight_decay": {"low": 0, "high": 1}, "max_steps": {"low": 1, "high": 10, "step": 4}},
         "training.extra.x": {"low": 1, "high": 3},
     }
-    decay, steps, extra = read_space(space, known, ("loss",))
+    decay, steps, extra = read_space(space, known)
     assert (decay.is_whole, steps.is_whole, extra.is_whole) == (False, True, True)
     assert steps.extremes == (1, 9)  # 10 is no value of 1, 5, 9
     assert steps.grid() == (1, 5, 9)
@@ -113,7 +117,7 @@ def test_a_range_is_of_what_the_key_takes() -> None:
 
 def test_a_grid_has_every_combination_with_exact_steps() -> None:
     space = {"a": {"low": 0.1, "high": 0.5, "step": 0.1}, "b": [None, {"x": 1}]}
-    parameters = read_space(space, {}, ("loss",))
+    parameters = read_space(space, {})
     made = combinations(parameters)
     assert [one["a"] for one in made[::2]] == [0.1, 0.2, 0.3, 0.4, 0.5]
     assert [one["b"] for one in made[:2]] == [None, {"x": 1}]
@@ -127,12 +131,16 @@ def test_choices_come_back_as_they_are() -> None:
     assert [one.value(choice) for choice in choices] == list(one.values)
 
 
-def refusal(**changed: Any) -> str:
+def sweep_section(**changed: Any) -> Any:
     sweep = {"recipe": "pretrain_clm", "space": {"training.learning_rate": [1e-3, 1e-2]}} | changed
     flags = [f"--sweep.{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in sweep.items()]
-    config = parse_config(recipe.Config, str(RECIPES / "sweep.py"), flags)
+    return parse_config(recipe.Config, str(RECIPES / "sweep.py"), flags).sweep
+
+
+def refusal(**changed: Any) -> str:
+    section = sweep_section(**changed)
     with pytest.raises(ConfigError) as error:
-        read_sweep(config.sweep, RECIPES)
+        read_sweep(section, RECIPES)
     return str(error.value)
 
 
@@ -152,6 +160,58 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "other rows": ({"space": {"data.validation_share": [0.1, 0.2]}}, ["rows that are scored"]),
     "other yardstick": ({"space": {"evaluation.max_blocks": [1, 2]}}, ["measured alike"]),
     "tokens by tokens": ({"space": {"tokenizer.vocab_size": [300, 400]}, "metric": "loss"}, ["bits_per_byte"]),
+    "shares of tokens by tokens": (
+        {"recipe": "pretrain_mlm", "space": {"tokenizer.vocab_size": [300, 400]}},
+        ["tokenizer.vocab_size", "accuracy is per token"],
+    ),
+    "hidden tokens by tokens": (
+        {"recipe": "pretrain_seq2seq", "space": {"tokenizer.vocab_size": [300, 400]}},
+        ["tokenizer.vocab_size", "hidden_accuracy is per token"],
+    ),
+    "halves of other tokens": (
+        {"recipe": "pretrain_contrastive", "space": {"model.name": ["a", "b"]}},
+        ["model.name", "retrieval_accuracy is per token", "Take spearman"],
+    ),
+    "checkpoints with tokenizers of their own": (
+        {"space": {"model.name": ["a", "b"]}, "metric": "loss"},
+        ["model.name", "loss is per token", "Take bits_per_byte"],
+    ),
+    "written loss of other tokens": (
+        {"recipe": "finetune_translation", "space": {"model.name": ["a", "b"]}, "metric": "loss"},
+        ["model.name", "loss is per token", "Take chrf"],
+    ),
+    "more hidden": (
+        {"recipe": "pretrain_seq2seq", "space": {"denoising.noise_density": [0.1, 0.3]}},
+        ["denoising.noise_density", "same rows and units"],
+    ),
+    "other rows by their length": (
+        {"recipe": "pretrain_seq2seq", "space": {"data.block_size": [64, 128]}},
+        ["data.block_size", "same rows and units"],
+    ),
+    "a section whole": (
+        {"recipe": "pretrain_mlm", "space": {"data": [{"block_size": 64}, {"block_size": 128}]}},
+        ["data cannot be searched"],
+    ),
+    "the first blocks of other lengths": (
+        {"space": {"data.block_size": [64, 128]}, "base": {"evaluation.max_blocks": 8}},
+        ["data.block_size", "would be other text"],
+    ),
+    "the first blocks of other lengths, by loss": (
+        {"space": {"data.block_size": [64, 128]}, "base": {"evaluation.max_blocks": 8}, "metric": "loss"},
+        ["data.block_size", "would be other text"],
+    ),
+    "the first blocks of other tokens": (
+        {"space": {"tokenizer.vocab_size": [300, 400]}, "base": {"evaluation.max_blocks": 8}},
+        ["tokenizer.vocab_size", "would be other text"],
+    ),
+    "loss by temperature": (
+        {"recipe": "pretrain_contrastive", "space": {"contrastive.temperature": [0.05, 0.1]}, "metric": "loss"},
+        ["contrastive.temperature", "loss would not be"],
+    ),
+    "words that are covered": (
+        {"recipe": "train_embeddings", "space": {"embeddings.min_count": [1, 5]}},
+        ["embeddings.min_count", "wordsim353_spearman would not be"],
+    ),
     "unknown metric": ({"metric": "bits_per_bite"}, ["'bits_per_byte'"]),
     "key in both": ({"base": {"training.learning_rate": 1e-3}}, ["Keep one"]),
     "folder of a trial": ({"base": {"run.dir": "x"}}, ["--run.dir"]),
@@ -176,6 +236,44 @@ def test_what_cannot_be_searched_is_refused_before_the_first_trial(changed: dict
         assert part in message
 
 
+COMPARABLE: dict[str, dict[str, Any]] = {
+    "bits per byte by tokens": {"space": {"tokenizer.vocab_size": [300, 400]}},
+    "bits per byte by checkpoints": {"space": {"model.name": ["a", "b"]}, "base": {"tokenizer.vocab_size": None}},
+    "all blocks, whatever their length": {"space": {"data.block_size": [64, 128]}},
+    "one tokenizer for all checkpoints": {
+        "recipe": "pretrain_mlm",
+        "space": {"model.name": ["a", "b"]},
+        "base": {"tokenizer.name": "c", "tokenizer.vocab_size": None},
+    },
+    "retrieval by temperature": {
+        "recipe": "pretrain_contrastive",
+        "space": {"contrastive.temperature": [0.05, 0.1]},
+        "metric": "retrieval_accuracy",
+    },
+    "labels by checkpoints": {"recipe": "finetune_classification", "space": {"model.name": ["a", "b"]}},
+    "all words, covered or not": {
+        "recipe": "train_embeddings",
+        "space": {"embeddings.min_count": [1, 5]},
+        "metric": "wordsim353_spearman_all",
+    },
+}
+
+
+@pytest.mark.parametrize("changed", COMPARABLE.values(), ids=COMPARABLE)
+def test_what_changes_no_yardstick_can_be_searched(changed: dict[str, Any]) -> None:
+    (parameter,) = read_sweep(sweep_section(**changed), RECIPES).parameters
+    assert [parameter.key] == list(changed["space"])
+
+
+def test_what_would_change_a_yardstick_is_a_key_of_the_recipe() -> None:
+    for name, measures in MEASURES.items():
+        keys = keys_of(importlib.import_module(name).Config)
+        for fixed, figures in measures.fixed.items():
+            assert any(f"{key}.".startswith(f"{fixed}.") for key in keys), f"{name}: {fixed}"
+            assert any(fnmatch(known, one) for one in figures for known in measures.names), f"{name}: {fixed}"
+        assert set(measures.per_token) <= set(measures.names), name
+
+
 def test_every_training_recipe_can_be_searched() -> None:
     others = {"evaluate_glue", "predict", "generate", "publish_to_hub", "verify_run", "sweep", "prepare_corpus"}
     assert set(MEASURES) == {path.stem for path in RECIPES.glob("*.py")} - others
@@ -186,10 +284,15 @@ def test_every_training_recipe_can_be_searched() -> None:
         assert len({direction_of(one) for one in measures.headlines}) == 1
         assert set(measures.at_end) <= set(measures.names)
     # what trials leave out is what these recipes have
-    assert set(LEFT_OUT) <= {key.rpartition(".")[2] for key in keys_of(pretrain_clm.Config)} | {
-        "baselines",
-        "learning_curve",
-    }
+    known = {key for name in MEASURES for key in keys_of(importlib.import_module(name).Config)}
+    assert {f"evaluation.{name}" for name in LEFT_OUT} <= known
+
+
+def test_sweeps_and_reports_have_the_same_headlines() -> None:
+    for name, measures in MEASURES.items():
+        assert set(measures.headlines) <= set(HEADLINES), name
+        if not name.startswith("finetune_"):  # whose report has the headline of their analysis
+            assert next(one for one in HEADLINES if one in measures.names) == measures.headlines[0], name
 
 
 # ---------------------------------------------------------------- trials of the real recipe
@@ -276,6 +379,9 @@ def test_a_sweep_that_was_stopped_goes_on_as_it_would_have(
     assert trials(folder) == trials(whole)
     for name in ("best.yaml", "metrics.json", "base.yaml", "trials/1/steps.jsonl"):
         assert (folder / name).read_text() == (whole / name).read_text(), name
+    for line in map(json.loads, (folder / "trials.jsonl").read_text().splitlines()):
+        measured = json.loads((folder / f"trials/{line['number']}/metrics.json").read_text())
+        assert line["train_seconds"] == measured["train_seconds"], "of all starts of the trial"
     told = [(folder / f"trials/{number}.log").read_text() for number in range(3)]
     assert ["checkpoint-2" in one.partition("Going on from ")[2] for one in told] == [False, True, False]
 
@@ -289,11 +395,18 @@ def test_a_check_is_that_of_the_recipe_and_leaves_nothing(
 ) -> None:
     base = {"data.files.train": f"{corpus_file}s", "data.columns": {"text": "text"}}
     flags = ["--sweep.recipe", "pretrain_clm", "--sweep.space", "{training.learning_rate: [1e-3, 1e-2]}"]
-    flags += ["--sweep.base", json.dumps(base), "--check"]
+    flags += ["--sweep.base", json.dumps(base)]
     flags += ["--run.dir", str(tmp_path / "run")]
-    assert run_recipe(recipe.main, recipe.Config, str(RECIPES / "sweep.py"), flags) == 2
-    assert f"Did you mean '{corpus_file.name}'" in capsys.readouterr().out
-    assert not (tmp_path / "run").exists()
+    for has_begun in (False, True):
+        if has_begun:
+            config = parse_config(recipe.Config, str(RECIPES / "sweep.py"), flags)
+            (tmp_path / "run/trials/0").mkdir(parents=True)
+            (tmp_path / "run/config.yaml").write_text(configs.config_to_yaml(config))
+            (tmp_path / "run/trials/0/config.yaml").write_text("training: {learning_rate: 1e-3}\n")
+        before = sorted(tmp_path.rglob("*"))
+        assert run_recipe(recipe.main, recipe.Config, str(RECIPES / "sweep.py"), [*flags, "--check"]) == 2
+        assert f"Did you mean '{corpus_file.name}'" in capsys.readouterr().out
+        assert sorted(tmp_path.rglob("*")) == before
 
 
 # ---------------------------------------------------------------- what becomes of trials
@@ -335,7 +448,7 @@ def test_a_grid_runs_every_combination_once(in_process: type[InProcess], tmp_pat
     values = [(one["values"]["training.learning_rate"], one["values"]["training.batch"]) for one in found]
     assert values == [(0.1, 8), (0.1, 13), (0.3, 8), (0.3, 13), (0.5, 8), (0.5, 13)]
     assert [one["state"] for one in found] == ["complete", "failed"] * 3, "a failed trial does not end the sweep"
-    assert "DataError: there are no 13 rows." not in (found[0]["message"] or "")
+    assert [one["message"] for one in found] == [None, "DataError: there are no 13 rows."] * 3
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["best_trial"] == 2 and metrics["trials_failed"] == 3
     assert metrics["best_bits_per_byte"] == pytest.approx(0.25)
@@ -377,6 +490,27 @@ def test_a_trial_that_was_condemned_before_the_sweep_stopped_is_not_run_on(tmp_p
     assert left.number == 5 and left.params == bad.params and again.was_condemned(left)
 
 
+def test_importances_are_computed_once_and_only_of_enough_trials(
+    in_process: type[InProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, asked = Study.importances, []
+    monkeypatch.setattr(Study, "importances", lambda study: asked.append(study) or really(study))
+    monkeypatch.setitem(sys.modules, "optuna.importance", None)  # an import of it is an error
+    running.run_sweep(config_of(tmp_path / "run", "--sweep.trials", "2"), str(STUB / "sweep.py"))
+    assert len(asked) == 1
+
+
+def test_time_to_train_is_that_of_all_starts(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path, "0")
+    assert folder.train_seconds() is None
+    folder.run.path.mkdir()
+    folder.run.append_metrics({"step": 1, "train_seconds": 2.5})
+    folder.run.append_metrics({"step": 1, "eval_loss": 2.0})
+    assert folder.train_seconds() == 2.5, "pruned"
+    folder.run.write_json("metrics.json", {"eval_loss": 1.0, "train_seconds": 7.5})
+    assert folder.train_seconds() == 7.5
+
+
 def test_a_crash_while_values_are_drawn_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import optuna
 
@@ -406,6 +540,19 @@ def test_failures_that_are_alike_end_the_sweep(in_process: type[InProcess], tmp_
     assert [one["state"] for one in trials(tmp_path / "run")] == ["failed"] * 3
     with pytest.raises(TrainingError, match="None of 4 trials has a result"):
         running.run_sweep(config_of(tmp_path / "run", "--sweep.trials", "4", space=space), str(STUB / "sweep.py"))
+
+
+def test_a_trial_that_did_not_fail_ends_a_row_of_failures_whatever_its_figure_is_called(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    sweep = read_sweep(config.sweep, STUB)
+    (tmp_path / "trials").mkdir()
+    study = Study(sweep, config.sweep, tmp_path)
+    runner, trial = running._Runner(sweep, study, RunFolder(tmp_path), config), study.ask()
+    one = running._Running(trial, TrialFolder(tmp_path / "trials", "0"), None, place=0)
+    runner.running, runner.failures = [one], ["no rows", "no rows"]
+    study.complete(trial, 1.0)
+    runner._done(one, "failed_share 1")
+    assert runner.failures == []
 
 
 def test_what_went_wrong_is_the_last_error_that_was_told(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
@@ -544,6 +545,20 @@ def test_a_recipe_that_does_not_run_again_is_told(
     monkeypatch.setattr(rerun, "run_recipe_again", lambda *_: "1 process\nDataError: no file.\nTraceback")
     with pytest.raises(VerificationError, match="figures: the recipe does not run again: DataError: no file.$"):
         verify(finished_run_folder(str(pretrained)), VerifyConfig(), RECIPES)
+
+
+def test_a_recipe_that_is_run_again_ends_with_the_verification_and_sees_no_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_parent_death_signal = 2  # PR_GET_PDEATHSIG, prctl(2)
+    script = tmp_path / "recipe.py"
+    script.write_text(
+        "import ctypes, os, sys\nsignal = ctypes.c_int()\n"
+        f"ctypes.CDLL(None).prctl({get_parent_death_signal}, ctypes.byref(signal))\n"
+        "print(signal.value, os.environ.get('RANK'), file=sys.stderr)\n"
+    )
+    monkeypatch.setenv("RANK", "1")
+    assert rerun.run_recipe_again(script, [], 1).split() == [str(int(signal.SIGTERM)), "None"]
 
 
 def test_checksums_are_those_of_sha256sum(pretrained: Path) -> None:

@@ -10,7 +10,10 @@ HEADLINES = (
     *("bits_per_byte", "hidden_accuracy", "accuracy", "f1", "spearman", "retrieval_accuracy", "loss"),
     *("bytes_per_token", "wordsim353_spearman", "f1_micro", "spearmanr", "rougeL", "chrf"),
 )
-LOWER_IS_BETTER = ("bits_per_byte", "loss", "perplexity")
+LOWER_IS_BETTER = (
+    *("loss", "perplexity", "bits_per_byte", "bits_per_token", "hidden_loss", "pseudo_perplexity", "mse"),
+    *("expected_calibration_error", "tokens_per_word", "unknown_rate", "unknown_character_rate"),
+)
 COUNTS = ("tokens", "bytes", "rows", "seconds")
 COUNT_LABELS = {
     "tokens": "Tokens scored",

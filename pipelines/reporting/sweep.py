@@ -5,15 +5,12 @@ from typing import Any
 from pipelines.reporting.charts import draw
 from pipelines.reporting.words import label_of, number, quantity
 
-UNITS = {"bits_per_byte": "bits per byte"}
-
 
 def sweep_verdict(sweep: dict[str, Any]) -> tuple[str, str]:
     """One sentence on a sweep: its best figure, of how many trials, and what that is worth."""
     trials = {one["number"]: one for one in sweep["trials"]}
     best, complete = trials[sweep["best"]], sweep["counts"]["complete"]
-    name = UNITS.get(sweep["metric"], label_of(sweep["metric"]))
-    told = f"{name[0].upper()}{name[1:]} {number(best['value'], 4)} in trial {best['number']}, the best of {complete}"
+    told = f"{label_of(sweep['metric'])} {number(best['value'], 4)} in trial {best['number']}, the best of {complete}"
     if sweep["test"] is not None:
         return f"{told} on the validation split; {number(sweep['test']['value'], 4)} on the test split.", "plain"
     if complete == 1:
@@ -41,7 +38,7 @@ def sweep_table(sweep: dict[str, Any]) -> dict[str, Any]:
             [
                 number(one["value"], 4) if one["state"] == "complete" else one["state"],
                 *(_shown(one["values"].get(key)) for key in sweep["keys"]),
-                "–" if one["seconds"] is None else quantity(one["seconds"], "seconds"),
+                "–" if one["train_seconds"] is None else quantity(one["train_seconds"], "seconds"),
             ],
             one["message"] or "",
         )

@@ -13,8 +13,16 @@ from pipelines.checking import attempt
 from pipelines.config import config_to_dict, keys_of, parse_config
 from pipelines.config_rules import flatten
 from pipelines.errors import ConfigError
-from pipelines.sweeps.measures import Direction, chosen_metrics, direction_of
-from pipelines.sweeps.space import Parameter, Values, combinations, corners, read_space, settings
+from pipelines.sweeps.measures import Direction, chosen_metrics, direction_of, measures_of
+from pipelines.sweeps.space import (
+    Parameter,
+    Values,
+    combinations,
+    corners,
+    read_space,
+    refuse_other_measures,
+    settings,
+)
 
 if TYPE_CHECKING:
     from pipelines.sweep_sections import SweepConfig
@@ -90,7 +98,7 @@ def read_sweep(config: "SweepConfig", recipes: Path) -> Sweep:
     for key in base:
         if key in _OWNED or key.startswith("publish."):
             raise ConfigError(f"sweep.base: {key} cannot be set: {_OWNED.get(key, 'trials are not published')}.")
-    parameters = read_space(config.space, known, metrics)
+    parameters = read_space(config.space, known)
     twice = [one.key for one in parameters if one.key in base]
     if twice:
         raise ConfigError(f"{twice[0]} stands in sweep.base and in sweep.space. Keep one.")
@@ -99,6 +107,7 @@ def read_sweep(config: "SweepConfig", recipes: Path) -> Sweep:
         _parse(module, recipe, files, "sweep.config")
     shared = [*files, *_flags(base)]
     resolved = _parse(module, recipe, shared, "sweep.base")
+    refuse_other_measures(parameters, measures_of(config.recipe), metrics, resolved)
     attempt(_check_split, resolved, config, otherwise=None)
     grid = combinations(parameters) if config.sampler == "grid" else None
     wanted = config.trials or (DEFAULT_TRIALS if grid is None else len(grid))

@@ -1,17 +1,16 @@
-"""What each recipe measures on its validation split, and which way is better."""
+"""What each recipe measures on its validation split, which way is better, and what would change the measure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.errors import ConfigError, did_you_mean
+from pipelines.reporting.scores import LOWER_IS_BETTER
 
 Direction = Literal["minimize", "maximize"]
-LOWER_IS_BETTER = (
-    *("loss", "perplexity", "bits_per_byte", "bits_per_token", "hidden_loss", "pseudo_perplexity", "mse"),
-    *("expected_calibration_error", "tokens_per_word", "unknown_rate", "unknown_character_rate"),
-)
-PER_TOKEN = ("loss", "perplexity", "bits_per_token", "hidden_loss", "pseudo_perplexity")
+_ALL = ("*",)
+_OF_TOKENIZERS = ("tokenizer", "model.name", "model.revision")  # a checkpoint comes with its own
 
 
 @dataclass(frozen=True)
@@ -23,36 +22,116 @@ class Measures:
         others: also patterns.
         at_end: those that no evaluation on the way has.
         on_the_way: whether the recipe evaluates on the way at all.
+        per_token: those that are of tokens, or of rows cut by tokens: other tokenizers are not comparable.
+        fixed: key or section -> the figures (or patterns of them) that are of other rows, targets or units with
+            another value of it.
     """
 
     headlines: tuple[str, ...]
     others: tuple[str, ...] = ()
     at_end: tuple[str, ...] = ()
     on_the_way: bool = True
+    per_token: tuple[str, ...] = ()
+    fixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All figures."""
         return tuple(dict.fromkeys((*self.headlines, *self.others)))
 
+    def yardstick(self, metrics: tuple[str, ...], base: Any) -> dict[str, str]:
+        """Keys and sections that may not differ between trials -> why.
+
+        Args:
+            metrics: the figures that may decide.
+            base: the recipe's config, which all trials share.
+        """
+        fixed = {}
+        for key, figures in self.fixed.items():
+            if (metric := _first(metrics, figures)) is not None:
+                fixed[key] = f"{metric} would not be of the same rows and units"
+        has_tokenizer = getattr(getattr(base, "tokenizer", None), "name", None) is not None  # whatever the checkpoint
+        cut = ("tokenizer",) if has_tokenizer else _OF_TOKENIZERS
+        if getattr(base.evaluation, "max_blocks", None) is not None:
+            why = "the first evaluation.max_blocks blocks would be other text. Set that to null in sweep.base"
+            fixed |= dict.fromkeys(("data.block_size", *cut), why)
+        if (metric := _first(metrics, self.per_token)) is not None:
+            other = next((one for one in self.headlines if one not in self.per_token), None)
+            advice = "" if other is None else f". Take {other} for sweep.metric"
+            fixed |= dict.fromkeys(cut, f"{metric} is per token, and other tokens are not comparable{advice}")
+        return fixed
+
+
+def _first(metrics: tuple[str, ...], patterns: tuple[str, ...]) -> str | None:
+    return next((metric for metric in metrics if any(fnmatch(metric, one) for one in patterns)), None)
+
 
 _CLASSIFIED = ("f1", "f1_macro", "f1_weighted", "matthews_correlation", "expected_calibration_error", "pearsonr", "mse")
 _ROUGE = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 _TOKENS = ("loss", "perplexity", "accuracy", "bits_per_token")
+_MASKED = (*_TOKENS, "pseudo_perplexity")
+_HIDDEN = ("hidden_accuracy", "hidden_loss")
+_RETRIEVED = ("retrieval_accuracy", "retrieval_mrr", "loss")
+_COVERED = ("*_spearman", "*_accuracy")  # of words that have a vector
 MEASURES = {
-    "pretrain_clm": Measures(("bits_per_byte",), ("loss", "perplexity")),
-    "pretrain_mlm": Measures(("accuracy",), (*_TOKENS, "pseudo_perplexity"), at_end=("pseudo_perplexity",)),
-    "pretrain_seq2seq": Measures(("hidden_accuracy",), ("hidden_loss", *_TOKENS)),
-    "pretrain_contrastive": Measures(("spearman", "retrieval_accuracy"), ("pearson", "retrieval_mrr", "loss")),
-    "finetune_classification": Measures(("f1_micro", "accuracy", "spearmanr"), (*_CLASSIFIED, "loss")),
+    "pretrain_clm": Measures(("bits_per_byte",), ("loss", "perplexity"), per_token=("loss", "perplexity")),
+    "pretrain_mlm": Measures(
+        ("accuracy",), _MASKED, at_end=("pseudo_perplexity",), per_token=_MASKED, fixed={"data.block_size": _ALL}
+    ),
+    "pretrain_seq2seq": Measures(
+        ("hidden_accuracy",),
+        (*_HIDDEN, *_TOKENS),
+        per_token=(*_HIDDEN, *_TOKENS),
+        fixed={"denoising": _ALL, "data.block_size": _ALL},
+    ),
+    "pretrain_contrastive": Measures(
+        ("spearman", "retrieval_accuracy"),
+        ("pearson", "retrieval_mrr", "loss"),
+        per_token=_RETRIEVED,
+        fixed={"data.block_size": _RETRIEVED, "data.min_tokens": _RETRIEVED, "contrastive.temperature": ("loss",)},
+    ),
+    "finetune_classification": Measures(
+        ("f1_micro", "accuracy", "spearmanr"), (*_CLASSIFIED, "loss"), fixed={"task.problem_type": _ALL}
+    ),
     "finetune_multiple_choice": Measures(("accuracy",), ("mean_reciprocal_rank", "loss")),
-    "finetune_ner": Measures(("f1", "accuracy"), ("precision", "recall", "f1_macro", "loss")),
-    "finetune_qa": Measures(("f1",), ("exact_match", "f1_has_answer", "f1_no_answer", "loss")),
-    "finetune_summarization": Measures(("rougeL",), (*_ROUGE, "loss"), at_end=_ROUGE),
-    "finetune_translation": Measures(("chrf",), ("bleu", "loss"), at_end=("chrf", "bleu")),
-    "finetune_chat": Measures(("chrf",), (*_ROUGE, "loss"), at_end=("chrf", *_ROUGE)),
+    "finetune_ner": Measures(
+        ("f1", "accuracy"), ("precision", "recall", "f1_macro", "loss"), fixed={"task.unit": _ALL}
+    ),
+    "finetune_qa": Measures(
+        ("f1",),
+        ("exact_match", "f1_has_answer", "f1_no_answer", "loss"),
+        per_token=("loss",),
+        fixed={"task.tokenization": ("f1*",), "task.stride": ("loss",), "data.max_length": ("loss",)},
+    ),
+    "finetune_summarization": Measures(
+        ("rougeL",),
+        (*_ROUGE, "loss"),
+        at_end=_ROUGE,
+        per_token=("loss",),
+        fixed={"task.tokenization": _ROUGE, "task.max_target_length": ("loss",), "data.overlength": ("loss",)},
+    ),
+    "finetune_translation": Measures(
+        ("chrf",),
+        ("bleu", "loss"),
+        at_end=("chrf", "bleu"),
+        per_token=("loss",),
+        fixed={"task.bleu_tokenize": ("bleu",), "task.max_target_length": ("loss",), "data.overlength": ("loss",)},
+    ),
+    "finetune_chat": Measures(
+        ("chrf",),
+        (*_ROUGE, "loss"),
+        at_end=("chrf", *_ROUGE),
+        per_token=("loss",),
+        fixed={
+            "task.tokenization": _ROUGE,
+            **dict.fromkeys(("task.chat_template", "data.max_length", "data.overlength"), ("loss",)),
+        },
+    ),
     "train_embeddings": Measures(
-        ("wordsim353_spearman",), ("*_spearman", "*_spearman_all", "*_accuracy", "*_accuracy_all"), on_the_way=False
+        ("wordsim353_spearman",),
+        ("*_spearman", "*_spearman_all", "*_accuracy", "*_accuracy_all"),
+        on_the_way=False,
+        fixed={f"embeddings.{name}": _COVERED for name in ("split", "lowercase", "min_count", "max_vocabulary")},
     ),
     "train_tokenizer": Measures(
         ("bytes_per_token",),

@@ -30,11 +30,6 @@ class Results:
     table: dict[str, Any]
     metrics: dict[str, float]
 
-    @property
-    def trials_text(self) -> str:
-        """Content of trials.jsonl: a line for each trial."""
-        return "".join(json.dumps(one) + "\n" for one in self.table["trials"])
-
 
 def results(sweep: Sweep, study: Study, config: "SweepConfig", tested: dict[str, Any] | None) -> Results:
     """Gathers what is known of the trials.
@@ -45,7 +40,7 @@ def results(sweep: Sweep, study: Study, config: "SweepConfig", tested: dict[str,
         tested: trial, metric and value of the best settings on the test split.
     """
     best = study.best()
-    trials = [_trial(study, one) for one in study.trials()]
+    trials = trial_lines(study)
     counts = {state: sum(one["state"] == state for one in trials) for state in STATES}
     metric = next((one["metric"] for one in trials if one["metric"]), sweep.metrics[0])
     importances = study.importances()
@@ -77,9 +72,19 @@ def write_results(folder: RunFolder, sweep: Sweep, study: Study, found: Results)
     """Writes all but metrics.json and the report, which are written last."""
     best = study.best()
     assert best is not None
-    folder.write_text("trials.jsonl", found.trials_text)
+    write_trials(folder, study)
     folder.write_json("sweep.json", found.table)
     folder.write_text("best.yaml", config_to_yaml(sweep.config_of(study.values_of(best))))
+
+
+def write_trials(folder: RunFolder, study: Study) -> None:
+    """Writes trials.jsonl, a line for each trial."""
+    folder.write_text("trials.jsonl", "".join(json.dumps(one) + "\n" for one in trial_lines(study)))
+
+
+def trial_lines(study: Study) -> list[dict[str, Any]]:
+    """What is told of each trial, by their numbers."""
+    return [_trial(study, one) for one in study.trials()]
 
 
 def _trial(study: Study, one: "FrozenTrial") -> dict[str, Any]:
@@ -91,6 +96,6 @@ def _trial(study: Study, one: "FrozenTrial") -> dict[str, Any]:
         "metric": one.user_attrs.get("metric"),
         "values": study.values_of(one),
         "evaluations": {str(step): value for step, value in sorted(one.intermediate_values.items())},
-        "seconds": one.user_attrs.get("seconds"),
+        "train_seconds": one.user_attrs.get("train_seconds"),
         "message": one.user_attrs.get("message"),
     }

@@ -15,7 +15,7 @@ from pipelines.report import finish_run
 from pipelines.run import Interrupted, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, print_result, write_run_files
 from pipelines.sweeps.definition import Sweep, read_sweep, refuse_other_base
-from pipelines.sweeps.results import results, write_results
+from pipelines.sweeps.results import results, write_results, write_trials
 from pipelines.sweeps.space import corners
 from pipelines.sweeps.study import Study, require_optuna
 from pipelines.sweeps.trials import TrialFolder, TrialProcess
@@ -99,9 +99,7 @@ def _check_trial(sweep: Sweep, folder: RunFolder, config: Any) -> None:
     check = checking()
     assert check is not None
     trial = sweep.trial_config(corners(sweep.parameters)[-1], _threads(config), prove=True)
-    trial.run.dir = str(folder.path / "trials" / "0")
-    if (Path(trial.run.dir) / "config.yaml").is_file():  # of other values
-        return
+    trial.run.dir = str(folder.path / "trials" / "check")  # no trial's folder: a sweep may have begun
     with suppress(Checked):
         sweep.module.main(trial)
     check.note("ok", "sweep", f"At most {sweep.trials} trials like the one that was looked at here.")
@@ -120,7 +118,6 @@ class _Running:
     folder: TrialFolder
     process: TrialProcess | None
     place: int
-    started: float
     pruned: bool = False
 
 
@@ -176,7 +173,7 @@ class _Runner:
             place for place in range(self.config.sweep.workers) if place not in [o.place for o in self.running]
         )
         folder = TrialFolder(self.folder.path / "trials", str(trial.number))
-        one = _Running(trial, folder, None, place, time.monotonic())
+        one = _Running(trial, folder, None, place)
         self.running.append(one)
         values = self.study.values_of(trial)
         told = ", ".join(f"{key} {value}" for key, value in values.items())
@@ -188,7 +185,7 @@ class _Runner:
             return
         same = next((done for done in self.study.completed() if self.study.values_of(done) == values), None)
         if same is not None and same.value is not None:
-            self.study.complete(trial, same.value, message=f"as trial {same.number}, not run again", seconds=0.0)
+            self.study.complete(trial, same.value, message=f"as trial {same.number}, not run again", train_seconds=0.0)
             self._done(one, f"the values of trial {same.number}")
             return
         try:
@@ -216,41 +213,38 @@ class _Runner:
         if one.process is not None and code is None:
             one.process.stop()
             code = one.process.wait()
-        seconds = {"seconds": round(time.monotonic() - one.started, 3)}
+        told = {"train_seconds": one.folder.train_seconds()}
         if one.pruned:
-            self.study.prune(one.trial, message="worse on the way than others", **seconds)
+            self.study.prune(one.trial, message="worse on the way than others", **told)
             self._done(one, "pruned")
         elif code == 130:
             raise Interrupted(f"Trial {one.trial.number} was stopped from outside.")
         elif code != 0:
-            self._failed(one, one.folder.failure(code or 0), **seconds)
+            self._failed(one, one.folder.failure(code or 0), **told)
         else:
             name, value = one.folder.figure(self.sweep.metrics)
-            self.study.complete(one.trial, value, metric=name, **seconds)
+            self.study.complete(one.trial, value, metric=name, **told)
             self._done(one, f"{name} {value:.6g}")
 
     def _failed(self, one: _Running, message: str, **told: Any) -> None:
         self.study.fail(one.trial, message=message, **told)
-        self._done(one, f"failed: {message}")
-        self.failures.append(message)
+        self._done(one, f"failed: {message}", message)
         if len(self.failures) >= _ALIKE and len(set(self.failures[-_ALIKE:])) == 1:
             raise TrainingError(
                 f"{_ALIKE} trials in a row failed alike: {message} Mend that, and start anew with --run.overwrite "
                 "true; the same command goes on with the next trial."
             )
 
-    def _done(self, one: _Running, told: str) -> None:
+    def _done(self, one: _Running, told: str, failure: str | None = None) -> None:
         self.running.remove(one)
-        if not told.startswith("failed"):
-            self.failures.clear()
+        self.failures = [] if failure is None else [*self.failures, failure]
         best = self.study.best()
         beside = "" if best is None else f"; best so far {best.value:.6g}, trial {best.number}"
         say(f"Trial {one.trial.number}: {told}{beside}")
         for trial in self.study.trials():
             if trial.state.is_finished() and (best is None or trial.number != best.number):
                 TrialFolder(self.folder.path / "trials", str(trial.number)).drop_weights()
-        found = results(self.sweep, self.study, self.config.sweep, None)
-        self.folder.write_text("trials.jsonl", found.trials_text)
+        write_trials(self.folder, self.study)
 
 
 def _test(sweep: Sweep, study: Study, folder: RunFolder, config: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import ConfigError, did_you_mean
-from pipelines.sweeps.measures import PER_TOKEN
+from pipelines.sweeps.measures import Measures
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -100,16 +100,15 @@ def settings(values: Mapping[str, Any], known: Mapping[str, Any], prefix: str = 
             yield dotted, value
 
 
-def read_space(space: Mapping[str, Any], known: Mapping[str, Any], metrics: tuple[str, ...]) -> list[Parameter]:
+def read_space(space: Mapping[str, Any], known: Mapping[str, Any]) -> list[Parameter]:
     """The parameters of sweep.space, in its order. That the recipe takes keys and values is not checked here.
 
     Args:
         space: dotted key, or maps in each other -> list or range.
         known: keys of the recipe with their types.
-        metrics: the figures that may decide.
 
     Raises:
-        ConfigError: it is empty, or an entry is neither list nor range, or would make trials incomparable.
+        ConfigError: it is empty, or an entry is neither list nor range.
     """
     parameters = [_parameter(key, stated, known) for key, stated in settings(space, known)]
     if not parameters:
@@ -117,16 +116,31 @@ def read_space(space: Mapping[str, Any], known: Mapping[str, Any], metrics: tupl
             "sweep.space is empty: expected at least one key of the recipe with a list of values or a range, such as "
             "--sweep.space '{training.learning_rate: {low: 1e-5, high: 1e-3, log: true}}'."
         )
+    return parameters
+
+
+def refuse_other_measures(parameters: list[Parameter], measures: Measures, metrics: tuple[str, ...], base: Any) -> None:
+    """Refuses what would make trials incomparable.
+
+    Args:
+        parameters: of the space.
+        measures: of the recipe.
+        metrics: the figures that may decide.
+        base: the recipe's config without the space.
+
+    Raises:
+        ConfigError: a key changes what is measured, or where a run goes.
+    """
+    fixed = measures.yardstick(metrics, base) | _FIXED_SECTIONS
+    fixed |= dict.fromkeys((f"data.{name}" for name in _OF_SCORED_ROWS), "it may change the rows that are scored")
     for one in parameters:
-        section, _, name = one.key.partition(".")
-        why = _FIXED_SECTIONS.get(section)
-        if section == "data" and name.split(".")[0] in _OF_SCORED_ROWS:
-            why = "it may change the rows that are scored"
-        elif section == "tokenizer" and set(metrics) & set(PER_TOKEN):
-            why = f"{metrics[0]} is per token, and other tokens are not comparable. Take bits_per_byte for sweep.metric"
+        why = next((why for key, why in fixed.items() if _is_in(one.key, key) or _is_in(key, one.key)), None)
         if why is not None:
             raise ConfigError(f"sweep.space: {one.key} cannot be searched: {why}. Set it in sweep.base, or leave it.")
-    return parameters
+
+
+def _is_in(key: str, section: str) -> bool:
+    return f"{key}.".startswith(f"{section}.")
 
 
 def combinations(parameters: list[Parameter]) -> list[Values]:

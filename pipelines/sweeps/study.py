@@ -138,13 +138,13 @@ class Study:
 
     def importances(self) -> dict[str, float]:
         """Key -> its share of the variance among good trials (PED-ANOVA); empty where there are too few to tell."""
+        values = [one.value for one in self.completed()]
+        if len(self.sweep.parameters) < 2 or len(values) < 2 * len(self.sweep.parameters) + 2 or len(set(values)) < 2:
+            return {}
         import warnings
 
         from optuna.importance import get_param_importances
 
-        values = [one.value for one in self.completed()]
-        if len(self.sweep.parameters) < 2 or len(values) < 2 * len(self.sweep.parameters) + 2 or len(set(values)) < 2:
-            return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return dict(get_param_importances(self._study))

@@ -1,8 +1,6 @@
 """A trial: a run of the recipe in a process and a folder of its own."""
 
 import fcntl
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -11,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import CheckpointError, TrainingError
-from pipelines.run import end_with_parent, say
+from pipelines.recipe_process import start_recipe, told_error
+from pipelines.run import say
 from pipelines.run_folder import RunFolder
 
-_MESSAGE = re.compile(r"^\w*(?:Error|Exception): .*", re.MULTILINE)
-_OF_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LOCK_SECONDS = 0.2
 
 
@@ -29,23 +26,14 @@ class TrialProcess:
     """
 
     def __init__(self, command: list[str], log: Path, device: str | None = None) -> None:
-        variables = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in _OF_LAUNCHERS and not name.startswith(("ACCELERATE_", "TORCHELASTIC_"))
-        }
-        if device is not None:
-            variables["CUDA_VISIBLE_DEVICES"] = device
         self._stopping = False
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(
+            self._process = start_recipe(
                 command,
-                stdin=subprocess.DEVNULL,
+                device,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=variables,
                 start_new_session=True,  # Ctrl-C reaches the sweep alone, which stops its trials once
-                preexec_fn=end_with_parent,
             )
 
     def poll(self) -> int | None:
@@ -136,13 +124,17 @@ class TrialFolder:
             f"({', '.join(known)}), with --run.overwrite true."
         )
 
+    def train_seconds(self) -> float | None:
+        """Seconds of training so far, over all starts of the run; None if the recipe does not tell them."""
+        measured = self.run.read_json("metrics.json") if self.run.finished else {}
+        told = [one["train_seconds"] for one in (*self.run.metrics_log(), measured) if "train_seconds" in one]
+        return float(told[-1]) if told else None
+
     def failure(self, code: int) -> str:
         """What went wrong, in a line: the last error that the recipe told."""
         said = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
-        found = _MESSAGE.findall(said)
-        told = found[-1] if found else " ".join(said.split()[-20:]) or "it ended without a word"
         ended = "" if code >= 0 else f" (ended by signal {-code})"
-        return told.replace(str(self.run.path), "the run folder") + ended
+        return told_error(said).replace(str(self.run.path), "the run folder") + ended
 
     def drop_weights(self) -> None:
         """Deletes checkpoints and model, which a trial that is done and not the best needs no more."""

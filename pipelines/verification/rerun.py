@@ -1,7 +1,6 @@
 """Running the recipe of a run again, from one of its checkpoints, in a scratch copy of its folder."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import ConfigError
+from pipelines.recipe_process import start_recipe, told_error
 from pipelines.run_folder import RunFolder
 from pipelines.training import best, checkpoints
 from pipelines.verification.checks import Run
@@ -19,7 +19,6 @@ from pipelines.verification.checks import Run
 # What a run that goes on reads. Plan and environment are left out: by them it would refuse other data without naming
 # what differs; it writes its own, to compare.
 RECORDS = ("config.yaml", "metrics.jsonl")
-MISTAKE = re.compile(r"^\w+Error: .*", re.MULTILINE)
 # What a second run need not do, and what follows from the machine.
 FLAGS = (
     *("--run.measure_energy", "false", "--run.country_iso_code", "null"),
@@ -72,16 +71,19 @@ def computed_again(run: Run, recipes: Path, checkpoint: Path | None, stop_at_ste
         flags += () if stop_at_step is None else ("--run.stop_at_step", str(stop_at_step))
         told = run_recipe_again(recipes / f"{run.recipe}.py", flags, run.plan["processes"])
         came = folder.finished if stop_at_step is None else _is_whole(folder.checkpoints / f"checkpoint-{stop_at_step}")
-        yield Again(folder, None if came else _refusal(told))
+        yield Again(folder, None if came else told_error(told))
 
 
 def run_recipe_again(script: Path, flags: list[str], processes: int) -> str:
-    """Runs a recipe in processes of its own, in the folder that this one was started in; what it told."""
+    """Runs a recipe in processes of its own, in the folder that this one was started in; what it told.
+
+    They are asked to stop if this process ends, even by kill -9: else they would train on for nobody.
+    """
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *launcher, str(script), *flags]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with start_recipe(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
-            return process.communicate()[1]
+            return str(process.communicate()[1])
         except BaseException:
             process.terminate()
             raise
@@ -120,9 +122,3 @@ def _link(path: Path, into: Path) -> None:
 
 def _is_whole(checkpoint: Path) -> bool:
     return checkpoint.is_dir() and checkpoints.damage(checkpoint) is None
-
-
-def _refusal(told: str) -> str:
-    """The message of a run that ended early, or its last words."""
-    mistake = MISTAKE.search(told)
-    return mistake[0] if mistake else " ".join(told.split()[-40:]) or "it ended without a word"
