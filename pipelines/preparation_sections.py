@@ -58,7 +58,7 @@ class LanguageConfig:
     keep: list[str] = field(default_factory=lambda: ["en"])
     """Languages that are kept, by their ISO 639 codes."""
     min_probability: float = 0.65
-    """Least probability of the language (FineWeb, section 3.2, with fastText's model)."""
+    """Least probability of the language (FineWeb, section 3.3, with fastText's model)."""
 
 
 @dataclass
@@ -87,11 +87,11 @@ class QualityConfig:
     """Greatest mean length of the words, in characters (Gopher)."""
     max_symbol_word_ratio: float | None = 0.1
     """Most hash signs for each word, and most ellipses (Gopher)."""
-    max_bullet_lines: float | None = 0.9
+    max_bullet_lines_share: float | None = 0.9
     """Greatest share of lines that begin with a bullet (Gopher)."""
-    max_ellipsis_lines: float | None = 0.3
+    max_ellipsis_lines_share: float | None = 0.3
     """Greatest share of lines that end with an ellipsis (Gopher)."""
-    min_alphabetic_words: float | None = 0.8
+    min_alphabetic_words_share: float | None = 0.8
     """Least share of words with a letter (Gopher)."""
     min_stop_words: int | None = 2
     """Least number of different words of stop_words (Gopher)."""
@@ -99,35 +99,35 @@ class QualityConfig:
     """Words that running text has (Gopher's, English). Set others, or min_stop_words null, for other languages."""
     min_sentences: int | None = 3
     """Least number of sentences (C4)."""
-    min_punctuated_lines: float | None = 0.12
+    min_punctuated_lines_share: float | None = 0.12
     """The share of lines that end in punctuation must be greater (FineWeb)."""
-    max_short_lines: float | None = 0.67
+    max_short_lines_share: float | None = 0.67
     """The share of lines of fewer than 30 characters must be less (FineWeb)."""
-    max_duplicate_lines: float | None = 0.30
+    max_duplicate_lines_share: float | None = 0.30
     """Greatest share of lines that stand before in the document (Gopher, table A1)."""
-    max_duplicate_paragraphs: float | None = 0.30
+    max_duplicate_paragraphs_share: float | None = 0.30
     """Greatest share of paragraphs that stand before in the document (Gopher, table A1)."""
-    max_duplicate_line_characters: float | None = 0.10
+    max_duplicate_line_characters_share: float | None = 0.10
     """Greatest share of characters in such lines (FineWeb; Gopher: 0.20)."""
-    max_duplicate_paragraph_characters: float | None = 0.20
+    max_duplicate_paragraph_characters_share: float | None = 0.20
     """Greatest share of characters in such paragraphs (Gopher, table A1)."""
-    max_top_2_gram_characters: float | None = 0.20
+    max_top_2_gram_characters_share: float | None = 0.20
     """Greatest share of characters in the commonest pair of words (Gopher, table A1)."""
-    max_top_3_gram_characters: float | None = 0.18
+    max_top_3_gram_characters_share: float | None = 0.18
     """The same of three words (Gopher, table A1)."""
-    max_top_4_gram_characters: float | None = 0.16
+    max_top_4_gram_characters_share: float | None = 0.16
     """The same of four words (Gopher, table A1)."""
-    max_duplicate_5_gram_characters: float | None = 0.15
+    max_duplicate_5_gram_characters_share: float | None = 0.15
     """Greatest share of characters in any five words that stand before in the document (Gopher, table A1)."""
-    max_duplicate_6_gram_characters: float | None = 0.14
+    max_duplicate_6_gram_characters_share: float | None = 0.14
     """The same of six words (Gopher, table A1)."""
-    max_duplicate_7_gram_characters: float | None = 0.13
+    max_duplicate_7_gram_characters_share: float | None = 0.13
     """The same of seven words (Gopher, table A1)."""
-    max_duplicate_8_gram_characters: float | None = 0.12
+    max_duplicate_8_gram_characters_share: float | None = 0.12
     """The same of eight words (Gopher, table A1)."""
-    max_duplicate_9_gram_characters: float | None = 0.11
+    max_duplicate_9_gram_characters_share: float | None = 0.11
     """The same of nine words (Gopher, table A1)."""
-    max_duplicate_10_gram_characters: float | None = 0.10
+    max_duplicate_10_gram_characters_share: float | None = 0.10
     """The same of ten words (Gopher, table A1)."""
 
 
@@ -152,8 +152,8 @@ class NearDuplicatesConfig:
     signature_size: int = 128
     """Minima in a signature. The estimate's standard error is sqrt(j (1 - j) / signature_size): 0.035 at j = 0.8."""
     bands: int = 25
-    """A pair is compared if it agrees in a band: with probability 1 - (1 - j**rows)**bands (Leskovec et al., 3.4)."""
-    rows: int = 5
+    """Pairs that agree in a band are compared: 1 - (1 - j**rows_per_band)**bands of all (Leskovec et al., 3.4)."""
+    rows_per_band: int = 5
     """Minima in a band."""
 
 

@@ -40,10 +40,9 @@ class Config:
 def main(config: Config) -> None:
     from pipelines.preparation.opening import open_run
     from pipelines.preparation.steps import clean, drop_duplicates, finish, scrub, write_shards
-    from pipelines.run import is_first_process
 
     run = open_run(config, __file__)
-    if run is None or not is_first_process():
+    if run is None:
         return
 
     with run:

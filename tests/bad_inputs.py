@@ -1894,7 +1894,7 @@ PREPARATION = [
         "bands longer than a signature",
         "prepare_corpus.py --config small.yaml --near_duplicates.bands 30",
         "The bands are parts of a signature, and there are more of them than it has numbers for.",
-        "Keep bands times rows at or below signature_size.",
+        "Keep bands times rows_per_band at or below signature_size.",
         small_preparation(),
     ),
     BadInput(
@@ -1906,7 +1906,7 @@ PREPARATION = [
     ),
     BadInput(
         "share in percent",
-        "prepare_corpus.py --config small.yaml --quality.max_bullet_lines 90",
+        "prepare_corpus.py --config small.yaml --quality.max_bullet_lines_share 90",
         "Shares are numbers from 0 to 1.",
         "Write 0.9 for 90 percent.",
         small_preparation(),

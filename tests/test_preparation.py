@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,24 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import RECIPES
 
+from pipelines.data import sources
 from pipelines.data.cards import load_card
+from pipelines.data.decontamination import EvaluationLookup, EvaluationTexts
 from pipelines.data.loading import load_corpus
-from pipelines.preparation import opening, steps
-from pipelines.preparation.chunks import cut_into_chunks
+from pipelines.preparation import opening, quality, steps
+from pipelines.preparation.accounts import LONGEST_ADDRESS, SHOWN_CHARACTERS, Account, sample_text
+from pipelines.preparation.chunks import cut_into_chunks, read_part, write_part
 from pipelines.preparation.duplicates import EXACT, KEPT, NEAR, find_duplicates
+from pipelines.preparation.lines import line_shares, sentences
 from pipelines.preparation.minhash import near_pairs, signatures
 from pipelines.preparation.normalising import normalise
+from pipelines.preparation.opening import names_in_rows
 from pipelines.preparation.personal_data import is_iban, passes_luhn, scrub
 from pipelines.preparation.quality import REASONS, quality_reasons
 from pipelines.preparation.repetition import Repetition, words_of_documents
+from pipelines.preparation.scrubbing import Scrubbing, begin_scrubbing
 from pipelines.preparation.shards import plan_shards
-from pipelines.preparation_sections import NearDuplicatesConfig, QualityConfig
+from pipelines.preparation_sections import NearDuplicatesConfig, PersonalDataConfig, QualityConfig
 from pipelines.run import run_recipe
 from pipelines.sections import CorpusConfig
 
@@ -50,8 +57,9 @@ Manche handelten von Königen.
 """
 MENU = "\n".join(["Home.", "About us", "Products of the day", "Contact and imprint", "Terms that we have"] * 14)
 COOKIES = "This site uses cookies.\nRead our privacy policy.\nPlease enable JavaScript in your browser."
+ADDRESS = "jane.roe@acme-widgets.com"
 PERSONAL = (
-    "Write to jane.roe@acme-widgets.com or call +49 30 9018 2233 today, says the note. The server at 8.8.4.4 and the "
+    f"Write to {ADDRESS} or call +49 30 9018 2233 today, says the note. The server at 8.8.4.4 and the "
     "card 4539 1488 0343 6467 belong to DE89 3704 0044 0532 0130 00 now."
 )
 
@@ -80,12 +88,15 @@ PLANTED = {  # reason -> documents that are to be dropped for it; the document b
     "short_lines": [f"{MENU}\n{document(seed)}" for seed in (900,)],
     "few_words": ["The end of the story, and that is all. It is so. Yes."],
     "few_stop_words": [" ".join(ENGLISH[8:80]) + ". Yes. No."],
-    "lorem_ipsum": [f"Lorem ipsum dolor sit amet. {document(seed)}" for seed in (901, 902)],
+    "lorem_ipsum": [
+        f"Lorem ipsum dolor sit {document(seed, 150)[:570]} {ADDRESS} {document(seed)}" for seed in (901, 902)
+    ],
     "top_2_gram": [document(903, 60) + "\n" + "Golden harbour. " * 30],
     "contaminated": [f"{document(950 + seed)}\n{row}\n{document(960 + seed)}" for seed, row in enumerate(TEST_ROWS)],
     "null": [None],
     "empty": [" \n\t"],
 }
+LATER = ("exact_duplicate", "near_duplicate", "contaminated")  # what a check does not look at
 PERSONAL_ROWS = [f"{document(1_000 + seed)}\n{PERSONAL}\n" + document(1_100 + seed) for seed in range(3)]
 
 
@@ -112,9 +123,9 @@ def arguments(place: Path, name: str, *more: str) -> list[str]:
         *("--config", str(RECIPES / "configs/prepare_corpus/default.yaml"), "--data.card", "null"),
         *("--data.files.train", str(place / "corpus.jsonl"), "--run.dir", str(place / name)),
         *("--decontamination.evaluation_sets", str(place / "test.jsonl"), "--quality.min_sentences", "3"),
-        *("--quality.max_short_lines", "0.67", "--prepare.chunk_megabytes", "0.04", "--prepare.samples", "2"),
-        *("--prepare.shard_megabytes", "0.03", "--quality.max_duplicate_line_characters", "null"),
-        *("--quality.max_duplicate_lines", "null", "--prepare.workers", "1", *more),
+        *("--quality.max_short_lines_share", "0.67", "--prepare.chunk_megabytes", "0.04", "--prepare.samples", "2"),
+        *("--prepare.shard_megabytes", "0.03", "--quality.max_duplicate_line_characters_share", "null"),
+        *("--quality.max_duplicate_lines_share", "null", "--prepare.workers", "1", *more),
     ]
 
 
@@ -166,13 +177,14 @@ def test_totals_close_against_the_files(prepared: Path, place: Path) -> None:
     assert sizes["bytes_kept"] == sum(len(row["text"].encode()) for row in kept)
     assert sizes["bytes_read"] + changes - sum(sizes["bytes_dropped"].values()) == sizes["bytes_kept"]
     assert all(one["text_bytes"] <= 30_000 for one in receipt["shards"]) and len(receipt["shards"]) > 1
-    assert all(row["source_file"] == str(place / "corpus.jsonl") for row in kept)
+    assert all(row["source_file"] == "corpus.jsonl" for row in kept)
 
 
 def test_samples_show_each_reason_and_no_personal_data(prepared: Path) -> None:
     samples = read_json(prepared / "samples.json")["samples"]
     shown = [one["reference"].split("\n")[0] for one in samples]
     assert {reason: shown.count(reason) for reason in shown} == {r: min(len(t), 2) for r, t in PLANTED.items()}
+    assert not any("jane" in one["prompt"] for one in samples)
     near = next(one for one in samples if one["reference"].startswith("near_duplicate"))
     number = int(near["output"].rsplit(" ", 1)[1])
     first = int(near["reference"].rsplit(" ", 1)[1])
@@ -253,12 +265,135 @@ def test_a_source_that_changed_is_refused(place: Path, tmp_path: Path, monkeypat
 
 
 def test_a_check_writes_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert prepare(place, "none", "--check") == 0
-    out = capsys.readouterr().out
-    assert "ok       data" in out and "3 lorem" not in out and not (place / "none").exists()
+    assert prepare(place, "none", "--check", "--prepare.chunk_megabytes", "2") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    dropped = {reason: len(texts) for reason, texts in PLANTED.items() if reason not in LATER}
+    told = f"Of the first {len(rows())} rows {len(rows()) - sum(dropped.values())} pass the rules; dropped: "
+    assert told in out and all(f"{count} {reason}" in out for reason, count in dropped.items())
+    assert not (place / "none").exists()
+
+
+# ---------------------------------------------------------------- small runs
+
+
+def small(folder: Path, *more: str, rows: int = 4) -> int:
+    """A run in folder/run of a few documents that all stay."""
+    lines = [json.dumps({"text": document(seed)}) for seed in range(rows)]
+    (folder / "small.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    given = [
+        *("--config", str(RECIPES / "configs/prepare_corpus/default.yaml"), "--run.dir", str(folder / "run")),
+        *("--data.card", "null", "--data.files.train", str(folder / "small.jsonl"), "--prepare.workers", "1"),
+        *("--language.enabled", "false", "--quality.max_duplicate_line_characters_share", "null", *more),
+    ]
+    return run_recipe(recipe.main, recipe.Config, RECIPE, given)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_card_says_what_was_not_looked_for_and_no_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "short.jsonl").write_text('{"text": "two words"}\n', encoding="utf-8")
+    off = [part for name in ("near_duplicates", "personal_data") for part in (f"--{name}.enabled", "false")]
+    assert small(tmp_path, "--decontamination.evaluation_sets", str(tmp_path / "short.jsonl"), *off) == 0
+    assert "every one of the 1 rows" in capsys.readouterr().err
+    assert read_json(tmp_path / "run/receipt.json")["decontamination"][0]["rows_too_short"] == 1
+    card = (tmp_path / "run/corpus/README.md").read_text(encoding="utf-8")
+    size = sum(len(document(seed)) for seed in range(4))
+    assert f"|---|---|---|\n| read | 4 | {size:,} |\n| **kept** | **4** | **{size:,}** |\n\n" in card
+    assert "Near duplicates: not looked for." in card and "replaced by tags.** not looked for." in card
+    assert "short.jsonl (1 rows, 1 of them too short to tell)" in card and str(tmp_path) not in card
+
+
+def test_rows_that_a_card_states_are_counted(prepared: Path, tmp_path: Path, capsys: Any) -> None:
+    card = (prepared / "corpus/README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(card.replace("train-*.parquet", "small.jsonl"), encoding="utf-8")
+    assert small(tmp_path, "--data.card", str(tmp_path), "--data.files.train", "null") == 2
+    assert "states 83 rows for train of default (dataset_info), its files have 4" in told(capsys)
+
+
+@pytest.mark.parametrize("more", [[], ["--check"]])
+@pytest.mark.parametrize(("split", "message"), [("train", "has no rows"), ("test", "has no split train")])
+def test_a_dataset_without_training_rows_is_told(
+    split: str, message: str, more: list[str], tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    import datasets
+
+    empty = datasets.Dataset.from_dict({"text": []}, features=datasets.Features({"text": datasets.Value("string")}))
+    monkeypatch.setattr(sources, "load_hub_dataset", lambda *_: datasets.DatasetDict({split: empty}))
+    assert small(tmp_path, "--data.name", "some/thing", "--data.files.train", "null", *more) == 2
+    captured = capsys.readouterr()
+    assert message in " ".join((captured.out + captured.err).split()) and not (tmp_path / "run").exists()
+
+
+def test_a_chunk_of_less_than_a_byte_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert small(tmp_path, "--prepare.chunk_megabytes", "1e-7") == 2
+    assert "prepare.chunk_megabytes is 1e-07; expected 0.001 or more" in told(capsys)
+
+
+def test_a_torn_work_item_is_told_and_done_anew(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    def interrupt(run: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "drop_duplicates", interrupt)
+        assert small(tmp_path) == 130
+    part = tmp_path / "run/work/cleaned/0000000.arrow"
+    for size in (100, 0):
+        part.write_bytes(part.read_bytes()[:size])
+        assert small(tmp_path) == 2
+        assert f"{part.name}, a work item of this run, is damaged" in told(capsys)
+    part.unlink()
+    assert small(tmp_path) == 0
+    (tmp_path / "run/work/cleaned").mkdir(parents=True)  # as if it had been stopped before it deleted them
+    assert small(tmp_path) == 0 and not (tmp_path / "run/work").exists()
+
+
+def test_rows_are_looked_up_in_evaluation_sets_before_tags_stand_in_them(tmp_path: Path) -> None:
+    shared = "Please send your answers about the silver harbour to jane.roe@acme-widgets.com before the summer ends"
+    texts = [document(1), f"{document(2)}\n{shared}", f"{document(3)}\nWrite to {ADDRESS} now.", document(1)]
+    columns = {"text": texts, "source_file": ["a"] * 4, "source_row": [1, 2, 3, 4]}
+    write_part(tmp_path / "cleaned.arrow", columns, {})
+    kinds = np.array([KEPT, KEPT, KEPT, EXACT], np.int8).tobytes()
+    lookup = EvaluationLookup([EvaluationTexts("test", ["test.jsonl"], [[shared]])])
+    work = begin_scrubbing(PersonalDataConfig(), lookup, 1)
+    work(tmp_path / "scrubbed.arrow", Scrubbing(tmp_path / "cleaned.arrow", kinds, {3: "kept: a, row 1"}))
+    table, account = read_part(tmp_path / "scrubbed.arrow")
+    assert table["text"].to_pylist() == [texts[0], texts[2].replace(ADDRESS, "<EMAIL>")]
+    assert account["rows_dropped"] == {"contaminated": 1, "exact_duplicate": 1}
+    assert account["bytes_dropped"] == {"contaminated": len(texts[1]), "exact_duplicate": len(texts[3])}
+    assert account["personal_data"] == {"email": 1}
+    assert account["counts"]["bytes_added_by_tags"] == len("<EMAIL>") - len(ADDRESS)
+    assert account["samples"]["contaminated"][0]["detail"].startswith("test: ")
 
 
 # ---------------------------------------------------------------- parts
+
+
+def test_files_are_named_without_the_folders_around_them() -> None:
+    files = [
+        "/home/jane/a/x.jsonl",
+        "/home/jane/b/x.jsonl",
+        "/home/jane/ax.jsonl",
+        "own/y.jsonl",
+        "https://z.org/w.txt",
+    ]
+    expected = ["a/x.jsonl", "b/x.jsonl", "ax.jsonl", "own/y.jsonl", "https://z.org/w.txt"]
+    assert [names_in_rows(files)[file] for file in files] == expected
+
+
+def test_no_piece_of_an_address_is_shown() -> None:
+    """Wherever it stands about the place where a sample is cut."""
+    for start in range(SHOWN_CHARACTERS - 60, SHOWN_CHARACTERS + LONGEST_ADDRESS + 1):
+        account = Account(most_samples=1)
+        account.drop("symbols", ("word " * 400)[: start - 1] + f" {ADDRESS} " + "word " * 400, 1, "a, row 1")
+        kept = account.samples["symbols"][0]["text"]
+        shown = sample_text(kept, scrub(kept, ["email"])[0])
+        assert "jane" not in shown and SHOWN_CHARACTERS - 40 < len(shown) <= SHOWN_CHARACTERS + 2
+    for start in range(len(ADDRESS) + 1):  # a text that tags make much shorter
+        kept = ("-" * start + f" {ADDRESS}" * 99)[: SHOWN_CHARACTERS + LONGEST_ADDRESS]
+        assert "jane" not in sample_text(kept, scrub(kept, ["email"])[0])
+    assert sample_text("short", "short") == "short"
 
 
 def test_ascii_and_quotes_need_no_ftfy() -> None:
@@ -318,8 +453,44 @@ def test_every_pair_above_the_threshold_is_found() -> None:
     """Recall and precision 1 for 40 pairs at 0.93 among 200 documents."""
     texts = [text for seed in range(40) for text in (document(seed, 300), nearly(seed))]
     texts += [document(seed, 300) for seed in range(100, 220)]
-    left, right = near_pairs(signatures(texts, 128, 5), NearDuplicatesConfig())
+    left, right = near_pairs(signatures(texts, 128, 5), NearDuplicatesConfig(), np.arange(len(texts)))
     assert list(zip(left.tolist(), right.tolist(), strict=True)) == [(2 * i, 2 * i + 1) for i in range(40)]
+
+
+def test_signatures_stand_in_memory_once() -> None:
+    draw = np.random.default_rng(0)
+    signature_DK, hash_D = draw.integers(0, 1 << 32, (5_000, 128), np.uint32), draw.integers(0, 1 << 63, (5_000, 2))
+    tracemalloc.start()
+    find_duplicates(hash_D.astype(np.uint64), signature_DK, NearDuplicatesConfig(), 5_000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < signature_DK.nbytes / 2
+
+
+def test_lines_of_dropped_documents_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(quality, "line_shares", lambda text: seen.append(text) or line_shares(text))
+    texts = ["too short", document(1), "lorem ipsum " + document(2), nearly(3)]
+    config = QualityConfig(max_duplicate_line_characters_share=None)
+    assert quality_reasons(texts, config) == ["few_words", None, "lorem_ipsum", None]
+    assert seen == [texts[1], texts[3]]
+
+
+def test_sentences_are_those_of_each_line() -> None:
+    """C4 counts a line that is kept as one at least. By hand."""
+    counted = {
+        "no end": 1,
+        "One. Two! Three 3.5": 3,
+        "a\n\n b.\nc": 3,
+        'He said "yes." (She did.)': 2,
+        "Well... no…\nyes": 3,
+        "यह है। वह है।।": 2,
+        "یہ ہے۔ کیا؟ ہاں": 3,
+        "是。「好！」走吗？": 3,
+        " \n": 0,
+    }
+    assert {text: sentences(text) for text in counted} == counted
+    assert line_shares("یہ ہے۔\nیہ").punctuated == 0.5
 
 
 def test_repetition_of_a_small_text_by_hand() -> None:
@@ -342,20 +513,20 @@ BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
     "short_words": ("a b c dd", {"min_mean_word_length": 1.5}),
     "long_words": ("aaaa bbbb", {"max_mean_word_length": 3.5}),
     "symbols": ("a # b # c", {"max_symbol_word_ratio": 0.3}),
-    "non_alphabetic_words": ("a 1 2 3", {"min_alphabetic_words": 0.5}),
-    "few_sentences": ("One. Two! And 3.5 no", {"min_sentences": 3}),
-    "bullet_lines": ("- a\n• b\nc", {"max_bullet_lines": 0.6}),
-    "ellipsis_lines": ("a...\nb…\nc", {"max_ellipsis_lines": 0.6}),
-    "unpunctuated_lines": ("a\nb\nc.", {"min_punctuated_lines": 0.34}),
-    "duplicate_lines": ("a\nb\na\na", {"max_duplicate_lines": 0.4}),
-    "duplicate_line_characters": ("aaaa\nb\naaaa", {"max_duplicate_line_characters": 0.4}),
-    "duplicate_paragraphs": ("a\n\nb\n\na", {"max_duplicate_paragraphs": 0.3}),
-    "duplicate_paragraph_characters": ("aaaa\n\nb\n\naaaa", {"max_duplicate_paragraph_characters": 0.4}),
-    "top_3_gram": ("a b c d a b c", {"max_top_3_gram_characters": 0.8}),
-    "top_4_gram": ("a b c d a b c d e", {"max_top_4_gram_characters": 0.8}),
+    "non_alphabetic_words": ("a 1 2 3", {"min_alphabetic_words_share": 0.5}),
+    "few_sentences": ("One. And 3.5 no", {"min_sentences": 3}),
+    "bullet_lines": ("- a\n• b\nc", {"max_bullet_lines_share": 0.6}),
+    "ellipsis_lines": ("a...\nb…\nc", {"max_ellipsis_lines_share": 0.6}),
+    "unpunctuated_lines": ("a\nb\nc.", {"min_punctuated_lines_share": 0.34}),
+    "duplicate_lines": ("a\nb\na\na", {"max_duplicate_lines_share": 0.4}),
+    "duplicate_line_characters": ("aaaa\nb\naaaa", {"max_duplicate_line_characters_share": 0.4}),
+    "duplicate_paragraphs": ("a\n\nb\n\na", {"max_duplicate_paragraphs_share": 0.3}),
+    "duplicate_paragraph_characters": ("aaaa\n\nb\n\naaaa", {"max_duplicate_paragraph_characters_share": 0.4}),
+    "top_3_gram": ("a b c d a b c", {"max_top_3_gram_characters_share": 0.8}),
+    "top_4_gram": ("a b c d a b c d e", {"max_top_4_gram_characters_share": 0.8}),
     **{
         f"duplicate_{n}_grams": (" ".join([*"abcdefghij"[:n], "x", *"abcdefghij"[:n]]), {
-            f"max_duplicate_{n}_gram_characters": n / (2 * n + 1) - 0.01
+            f"max_duplicate_{n}_gram_characters_share": n / (2 * n + 1) - 0.01
         })
         for n in range(5, 11)
     },
@@ -381,6 +552,11 @@ PERSONAL_DATA = {
     "In 2019-2020, 10,000,000 of 12345678 at 1.2.3 and 3.14159265": None,
     "version 10.0.0.1 and 127.0.0.1": None,
     "2001:4860:4860::8888 at 12:30:45": "<IP> at 12:30:45",
+    "x[::2], DB::Add, should be:: that; 12::30 and x[:, ::2]": None,
+    "ends in NO9386011117947.": "ends in <IBAN>.",
+    "order 400000000002, id 60110000000000000004": None,
+    "+49 (0)30 90182233, +1 212 555 0187 and +1234567": "<PHONE>, <PHONE> and +1234567",
+    "+1234567890123456 has too many digits": None,
     "card 4539148803436468 has no checksum": None,
     "DE89370400440532013001 has none either": None,
     "GB82 WEST 1234 5698 7654 32 AND MORE": "<IBAN> AND MORE",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.data.card_schema import CardConfig, listed
 from pipelines.data.cards import DataCard, list_cards, load_card
 from pipelines.data.contamination import EvaluationGrams
@@ -55,28 +57,51 @@ def find_contaminated_documents(
     evaluation: Sequence[EvaluationTexts], documents: Iterable[Sequence[str]]
 ) -> ContaminatedDocuments:
     """The documents, which come in batches of texts, that share an n-gram with a text of an evaluation set."""
-    import numpy as np
-
-    grams = EvaluationGrams([row for one in evaluation for row in one.rows])
-    first: dict[int, int] = {}  # number of a document -> the first gram found in it
-    for hits in grams.search(documents):
-        for number, gram in zip(hits.document_H.tolist(), hits.gram_H.tolist(), strict=True):
-            first.setdefault(number, gram)
-    ends = np.cumsum([len(one.rows) for one in evaluation])
-    sets = []
-    for one, short in zip(evaluation, np.split(grams.grams_R == 0, ends[:-1]), strict=True):
-        sets.append(
-            {"name": one.name, "read_from": one.read_from, "rows": len(short), "rows_too_short": int(short.sum())}
-        )
-        if short.all():
-            say(f"WARNING: every one of the {len(short):,} rows of {one.name} is too short to be looked for.")
+    lookup = EvaluationLookup(evaluation)
+    found = lookup.find(documents)
     samples = []
-    for number in sorted(first)[:SAMPLES]:
-        place = int(np.searchsorted(ends, grams.first_row(first[number]), side="right"))
-        samples.append({"document": number, "words": grams.words(first[number]), "evaluation": evaluation[place].name})
-    return ContaminatedDocuments(
-        sorted(first), {"gram_words": grams.gram_words, "evaluation": sets, "samples": samples}
-    )
+    for number in sorted(found)[:SAMPLES]:
+        name, words = lookup.tell(found[number])
+        samples.append({"document": number, "words": words, "evaluation": name})
+    receipt = {"gram_words": lookup.grams.gram_words, "evaluation": lookup.sets, "samples": samples}
+    return ContaminatedDocuments(sorted(found), receipt)
+
+
+class EvaluationLookup:
+    """The n-grams of evaluation sets, to be looked up in documents. A set of which nothing can be is told at once.
+
+    Args:
+        evaluation: at least one set.
+    """
+
+    def __init__(self, evaluation: Sequence[EvaluationTexts]) -> None:
+        self.grams = EvaluationGrams([row for one in evaluation for row in one.rows])
+        self._ends = np.cumsum([len(one.rows) for one in evaluation])
+        self.sets: list[dict[str, Any]] = []
+        """For receipts, of each set: name, read_from, rows, rows_too_short."""
+        for one, short in zip(evaluation, np.split(self.grams.grams_R == 0, self._ends[:-1]), strict=True):
+            self.sets.append(
+                {"name": one.name, "read_from": one.read_from, "rows": len(short), "rows_too_short": int(short.sum())}
+            )
+            if short.all():
+                say(f"WARNING: every one of the {len(short):,} rows of {one.name} is too short to be looked for.")
+
+    def find(self, documents: Iterable[Sequence[str]]) -> dict[int, int]:
+        """Number of each document that shares a gram, from 1 in the order they come -> the first gram found in it.
+
+        Args:
+            documents: their texts in batches.
+        """
+        first: dict[int, int] = {}
+        for hits in self.grams.search(documents):
+            for number, gram in zip(hits.document_H.tolist(), hits.gram_H.tolist(), strict=True):
+                first.setdefault(number, gram)
+        return first
+
+    def tell(self, gram: int) -> tuple[str, str]:
+        """Name of the first set that has a gram, and its words."""
+        place = int(np.searchsorted(self._ends, self.grams.first_row(gram), side="right"))
+        return str(self.sets[place]["name"]), self.grams.words(gram)
 
 
 # ---------------------------------------------------------------- reading evaluation sets

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.errors import DataError
 
 SHOWN_CHARACTERS = 600
+LONGEST_ADDRESS = 64 + 1 + 255  # characters of an e-mail address (RFC 5321, section 4.5.3.1); all other data is shorter
 
 
 @dataclass
@@ -38,8 +39,7 @@ class Account:
         self.bytes_dropped[reason] += size
         shown = self.samples.setdefault(reason, [])
         if len(shown) < self.most_samples:
-            cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} …"
-            shown.append({"text": cut, "where": where, "detail": detail})
+            shown.append({"text": text[: SHOWN_CHARACTERS + LONGEST_ADDRESS], "where": where, "detail": detail})
 
     def add(self, other: "Account") -> None:
         """Adds the counts of later rows."""
@@ -64,6 +64,20 @@ class Account:
             personal_data=Counter(content["personal_data"]),
             samples=content["samples"],
         )
+
+
+def sample_text(text: str, scrubbed: str) -> str:
+    """What is shown of a sample: at most SHOWN_CHARACTERS, and no piece of personal data that was cut.
+
+    Args:
+        text: as `Account.drop` kept it.
+        scrubbed: the same with its personal data replaced.
+    """
+    if len(text) == SHOWN_CHARACTERS + LONGEST_ADDRESS:
+        scrubbed = scrubbed[:-LONGEST_ADDRESS]
+    elif len(scrubbed) <= SHOWN_CHARACTERS:
+        return scrubbed
+    return f"{scrubbed[:SHOWN_CHARACTERS]} …"
 
 
 def prepared_receipt(account: Account, rows_kept: int, bytes_kept: int, order: list[str]) -> dict[str, Any]:

@@ -1,9 +1,13 @@
 """The source, cut into work items of about equal size: the same ones every time, whoever works on them."""
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pipelines.errors import CheckpointError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +93,17 @@ def table_of_bytes(data: bytes) -> "pa.Table":
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
+@contextmanager
+def synced(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written, which takes its name when all of it is on the disk."""
+    aside = path.with_suffix(".aside")
+    with aside.open("wb") as sink:
+        yield sink
+        sink.flush()
+        os.fsync(sink.fileno())
+    os.replace(aside, path)
+
+
 def write_part(path: Path, columns: dict[str, Any], account: dict[str, Any]) -> None:
     """Writes what a work item made, with its account: complete or absent.
 
@@ -98,23 +113,30 @@ def write_part(path: Path, columns: dict[str, Any], account: dict[str, Any]) -> 
         account: for JSON.
     """
     import json
-    import os
 
     import pyarrow as pa
 
     table = pa.table(columns).combine_chunks()
     schema = table.schema.with_metadata({"account": json.dumps(account, ensure_ascii=False)})
-    aside = path.with_suffix(".aside")
-    with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+    with synced(path) as sink, pa.ipc.new_file(sink, schema) as writer:
         writer.write_table(table.cast(schema))
-    os.replace(aside, path)
 
 
 def read_part(path: Path) -> tuple["pa.Table", dict[str, Any]]:
-    """The table, mapped into memory, and the account of a work item."""
+    """The table, mapped into memory, and the account of a work item.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     import json
 
     import pyarrow as pa
 
-    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    return table, json.loads(table.schema.metadata[b"account"])
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return table, json.loads(table.schema.metadata[b"account"])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}, a work item of this run, is damaged: {error}. Delete it and run the same command again: "
+            "only that item is done anew."
+        ) from None

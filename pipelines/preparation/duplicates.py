@@ -57,8 +57,7 @@ def find_duplicates(
         kind_D[first_D != np.arange(documents)] = EXACT
     if signature_DK is not None and documents:
         left = np.flatnonzero(kind_D == KEPT)
-        cluster = _cluster(*near_pairs(signature_DK[left], config), len(left))
-        first = left[cluster]
+        first = _cluster(*near_pairs(signature_DK, config, left), documents)[left]
         kind_D[left[first != left]] = NEAR
         first_D[left] = first
         first_D = first_D[first_D]  # of an exact duplicate the one that stands for its near duplicates

@@ -10,12 +10,17 @@ POLICIES = (
     *("javascript", "terms of use", "privacy policy", "cookie policy"),
     *("uses cookies", "use of cookies", "use cookies"),
 )
-ENDS = (".", "!", "?", '"', "'", "”", "’", "…", "。", "！", "？", "؟", "।", ")")
+PARTED_MARKS = (".", "!", "?", "…")  # end a sentence where a blank follows
+TERMINAL_MARKS = (*PARTED_MARKS, "。", "！", "？", "؟", "۔", "।")
+ENDS = (*TERMINAL_MARKS, '"', "'", "”", "’", ")")
 C4_ENDS = (".", "!", "?", '"', "”", "。", "！", "？")
 ELLIPSES = ("...", "…")
 BULLETS = ("-", "*", "•", "‣", "▪", "●", "◦", "·", "–")
 SHORT_LINE_CHARACTERS = 30
-SENTENCE_END = re.compile(r"""[.!?]["'”’)\]]*(?=\s|$)|[。！？]""")
+_CLOSING = r"""["'”’)\]」』）]*"""
+SENTENCE_END = re.compile(
+    rf"[{''.join(PARTED_MARKS)}]{_CLOSING}(?=\s|$)|[{''.join(TERMINAL_MARKS[len(PARTED_MARKS) :])}]+{_CLOSING}"
+)
 
 
 def remove_boilerplate(text: str, config: QualityConfig) -> str:
@@ -92,5 +97,9 @@ def duplicate_shares(parts: list[str]) -> tuple[float, float]:
 
 
 def sentences(text: str) -> int:
-    """Ends of sentences in a text."""
-    return sum(1 for _ in SENTENCE_END.finditer(text))
+    """Sentences of a text, as C4 counts them: within lines, so that each line that is not blank has at least one."""
+    count = 0
+    for line in map(str.strip, text.split("\n")):
+        ends = [found.end() for found in SENTENCE_END.finditer(line)]
+        count += len(ends) + (bool(line) and (not ends or ends[-1] < len(line)))
+    return count

@@ -84,19 +84,24 @@ def _permutations(size: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
 
 def near_pairs(
-    signature_DK: NDArray[np.uint32], config: NearDuplicatesConfig
+    signature_DK: NDArray[np.uint32], config: NearDuplicatesConfig, among: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Pairs (left < right) of documents whose signatures agree in a band, and in `min_jaccard` of all places.
 
     Of the documents that agree in a band each is compared with the first one and with the one before it.
+
+    Args:
+        signature_DK: of all documents.
+        config: bands, and what is near.
+        among: the documents that are looked at, ascending.
     """
     found: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
     for band in range(config.bands):
-        keys_D = np.zeros(len(signature_DK), np.uint64)
-        for row in range(config.rows):
-            keys_D = mixed(keys_D * GOLDEN + signature_DK[:, band * config.rows + row])
+        keys_D = np.zeros(len(among), np.uint64)
+        for row in range(config.rows_per_band):
+            keys_D = mixed(keys_D * GOLDEN + signature_DK[among, band * config.rows_per_band + row])
         order_D = np.argsort(keys_D, kind="stable")  # among equal keys by place
-        ordered_D = keys_D[order_D]
+        ordered_D, order_D = keys_D[order_D], among[order_D]
         begins_D = np.concatenate([[True], ordered_D[1:] != ordered_D[:-1]])[: len(ordered_D)]
         first_D = order_D[np.flatnonzero(begins_D)[np.cumsum(begins_D) - 1]]
         again = np.flatnonzero(~begins_D)
@@ -119,16 +124,16 @@ def _alike(pairs: NDArray[np.int64], signature_DK: NDArray[np.uint32], least: fl
 
 def check_near_duplicates(config: NearDuplicatesConfig) -> None:
     """Raises ConfigError for settings that make no signature or no band."""
-    for name in ("ngram_words", "signature_size", "bands", "rows"):
+    for name in ("ngram_words", "signature_size", "bands", "rows_per_band"):
         if getattr(config, name) < 1:
             raise ConfigError(f"near_duplicates.{name} is {getattr(config, name)}; expected 1 or more.")
     if not 0 < config.min_jaccard <= 1:
         raise ConfigError(
             f"near_duplicates.min_jaccard is {config.min_jaccard}; expected more than 0 and at most 1, such as 0.8."
         )
-    if config.bands * config.rows > config.signature_size:
+    if config.bands * config.rows_per_band > config.signature_size:
         raise ConfigError(
-            f"near_duplicates: {config.bands} bands of {config.rows} rows need a signature of "
-            f"{config.bands * config.rows} minima, signature_size is {config.signature_size}. Lower bands or rows, or "
-            "raise signature_size."
+            f"near_duplicates: {config.bands} bands of {config.rows_per_band} rows need a signature of "
+            f"{config.bands * config.rows_per_band} minima, signature_size is {config.signature_size}. Lower bands or "
+            "rows_per_band, or raise signature_size."
         )

@@ -4,19 +4,19 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pipelines.checking import Check, attempt, checking
-from pipelines.data.decontamination import EvaluationTexts, read_evaluation_texts
+from pipelines.data.decontamination import EvaluationLookup, EvaluationTexts, read_evaluation_texts
 from pipelines.data.loading import text_readers
 from pipelines.data.sampling import sample
 from pipelines.data.sources import Source, open_source
 from pipelines.environment import environment
-from pipelines.errors import ConfigError
+from pipelines.errors import ConfigError, DataError
 from pipelines.preparation import quality
 from pipelines.preparation.chunks import cut_into_chunks
 from pipelines.preparation.cleaning import CleaningSettings, begin_cleaning, clean_rows
@@ -30,6 +30,7 @@ from pipelines.run import Interrupted, is_first_process, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
 
 MEGABYTE = 1_000_000
+WORK = "work"
 CHECKED_BYTES = 2 * MEGABYTE  # of the source that a check cleans
 LIBRARIES = {"normalisation": "ftfy", "language": "py3langid"}
 
@@ -42,15 +43,16 @@ class PreparationRun:
     config: Any
     source: Source
     evaluation: list[EvaluationTexts]
+    lookup: EvaluationLookup | None
+    """Of the evaluation sets, if there are any."""
     workers: Workers
     started: float = field(default_factory=time.monotonic)
     resumed: bool = False
-    shards: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def work(self) -> Path:
         """Folder of what is kept until the end."""
-        return self.folder.path / "work"
+        return self.folder.path / WORK
 
     @property
     def corpus(self) -> Path:
@@ -86,24 +88,32 @@ def open_run(config: Any, recipe: str) -> PreparationRun | None:
     folder = attempt(find_run_folder, config, recipe, otherwise=RunFolder(Path("runs"), Path(recipe).stem))
     check = checking()
     if check is None and report_if_finished(folder, config):
+        shutil.rmtree(folder.path / WORK, ignore_errors=True)  # left if the run was stopped in its last moment
         say(f"corpus {folder.path / 'corpus'}: read it with --data.card {folder.path / 'corpus'}")
         return None
     sound = [attempt(_sound, part, config, otherwise=False) for part in _CHECKS]
     source = open_source(config.data, ["text"])
+    if "train" not in source.splits:
+        raise DataError(
+            f"{source.name} has no split train, which is the one that is prepared; it has: {', '.join(source.splits)}. "
+            "Give the files themselves with --data.files.train, or name another source."
+        )
     names = config.decontamination.evaluation_sets or []
     key = "decontamination.evaluation_sets"
     evaluation = attempt(read_evaluation_texts, names, key, otherwise=list[EvaluationTexts]())
     if check is not None and all(sound):
         _look(source, config, check)
-    settings = (config.personal_data, evaluation, config.prepare.samples)
+    lookup = EvaluationLookup(evaluation) if evaluation else None
+    settings = (config.personal_data, lookup, config.prepare.samples)
     work: Steps = {
         "clean": (begin_cleaning, (_cleaning(config),)),
         "scrub": (begin_scrubbing, settings),
         "write": (begin_writing, ()),
     }
     workers = Workers(work, config.prepare.workers or default_workers())
-    run = PreparationRun(folder, config, source, evaluation, workers)
-    next(texts_of(run))  # a column that is not there is told before anything is written
+    run = PreparationRun(folder, config, source, evaluation, lookup, workers)
+    if next(texts_of(run), None) is None:  # a column that is not there is told, too, before anything is written
+        raise _no_rows(source)
     _take(run)
     return run
 
@@ -118,10 +128,10 @@ def _libraries(config: Any) -> None:
 
 
 def _sizes(config: Any) -> None:
-    for name, least in (("workers", 1), ("chunk_megabytes", 0), ("shard_megabytes", 0), ("samples", 0)):
+    for name, least in (("workers", 1), ("chunk_megabytes", 0.001), ("shard_megabytes", 0.001), ("samples", 0)):
         value = getattr(config.prepare, name)
-        if value is not None and (value < least or (value == 0 and name != "samples")):
-            raise ConfigError(f"prepare.{name} is {value}; expected {'1 or more' if least else 'more than 0'}.")
+        if value is not None and not value >= least:
+            raise ConfigError(f"prepare.{name} is {value:g}; expected {least:g} or more.")
     if config.prepare.chunk_megabytes > 1_000:
         raise ConfigError(
             f"prepare.chunk_megabytes is {config.prepare.chunk_megabytes:g}; expected at most 1000, since each process "
@@ -145,16 +155,38 @@ def _sound(part: str, config: Any) -> bool:
 
 
 def texts_of(run: PreparationRun) -> Iterator[tuple[str, Any]]:
-    """The training split of the source: (file, Arrow array of texts), in order."""
+    """The training split of the source: (file as rows name it, Arrow array of texts), in order."""
     data = run.config.data
-    return text_readers(run.source, data.columns, data.sample_by)["train"]()
+    names = names_in_rows(run.source.shown["train"])
+    for file, array in text_readers(run.source, data.columns, data.sample_by)["train"]():
+        yield names.get(file, file), array
+
+
+def names_in_rows(files: Sequence[str]) -> dict[str, str]:
+    """What source_file calls each file: a relative path or URL as it is, since it was stated so; of an absolute path,
+    which may lead through somebody's home folder, the shortest end that no other file has.
+    """
+    names = {}
+    for file in files:
+        parts = Path(file).parts
+        ends = ["/".join(parts[-count:]) for count in range(1, len(parts))]
+        others = [f"/{other}" for other in files if other != file]
+        alone = (end for end in ends if not any(other.endswith(f"/{end}") for other in others))
+        names[file] = next(alone, file) if Path(file).is_absolute() else file
+    return names
+
+
+def _no_rows(source: Source) -> DataError:
+    return DataError(f"The training split of {source.name} has no rows. Expected at least one document.")
 
 
 def _look(source: Source, config: Any, check: Check) -> None:
     """Notes what becomes of the beginning of the source."""
     source = sample(source, check)
     arrays = text_readers(source, config.data.columns, config.data.sample_by)["train"]()
-    chunk = next(cut_into_chunks(arrays, min(CHECKED_BYTES, int(config.prepare.chunk_megabytes * MEGABYTE))))
+    chunk = next(cut_into_chunks(arrays, min(CHECKED_BYTES, int(config.prepare.chunk_megabytes * MEGABYTE))), None)
+    if chunk is None:
+        raise _no_rows(source)
     rows, account = clean_rows(chunk.table, _cleaning(config))
     dropped = ", ".join(f"{count:,} {reason}" for reason, count in account.rows_dropped.most_common()) or "none"
     told = f"Of the first {account.counts['rows_read']:,} rows {len(rows):,} pass the rules; dropped: {dropped}."

@@ -20,10 +20,12 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?
 # ISO/IEC 7812: Visa, Mastercard, American Express and Discover by their first digits; 13 to 19 digits.
 _CARD = re.compile(r"(?<![\w.+-])(?:4|5[1-5]|2[2-7]|3[47]|6011|65)(?:[ -]?[0-9]){11,17}(?![\w-]|\.\d)")
 _IPV4 = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.\d)")
+# All that IANA has assigned to machines (RFC 4291, section 2.4): `DB::Add` and `x[::2]` have the form, and lie outside.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
-# E.164: + and 8 to 15 digits; and the North American plan, whose area and exchange codes do not begin with 0 or 1.
+# E.164: + and 8 to 15 digits; the North American plan, whose area and exchange codes do not begin with 0 or 1.
 _PHONE = re.compile(
-    r"(?<![\w.+-])(?:\+[1-9](?:[ .\-/]?\(?[0-9]{1,5}\)?){2,8}"
+    r"(?<![\w.+-])(?:\+[1-9](?:[ .\-/]?\(?[0-9]\)?){7,14}"
     r"|(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[-. ])[2-9][0-9]{2}[-. ][0-9]{4})(?![\w-]|\.\d)"
 )
 _DIGITS = re.compile(r"[0-9]")
@@ -56,7 +58,7 @@ def _ibans(text: str) -> Spans:
     for found in _IBAN.finditer(text) if _DIGITS.search(text) else ():
         # Groups behind the number may be other words in capitals.
         end = found.end()
-        while end > found.start() + 15:
+        while end >= found.start() + 15:
             if is_iban(text[found.start() : end]):
                 yield found.start(), end
                 break
@@ -73,7 +75,8 @@ def is_iban(number: str) -> bool:
 
 def _cards(text: str) -> Spans:
     for found in _CARD.finditer(text) if _LONG_NUMBER.search(text) else ():
-        if passes_luhn("".join(_DIGITS.findall(found.group()))):
+        digits = "".join(_DIGITS.findall(found.group()))
+        if 13 <= len(digits) <= 19 and passes_luhn(digits):
             yield found.span()
 
 
@@ -88,16 +91,17 @@ def _ips(text: str) -> Spans:
     found += _IPV6.finditer(text) if text.count(":") > 1 else []
     for match in sorted(found, key=lambda one: one.start()):
         try:
-            if ipaddress.ip_address(match.group()).is_global:  # others name no machine that anybody else could reach
-                yield match.span()
+            address = ipaddress.ip_address(match.group())
         except ValueError:
             continue
+        # Others name no machine that anybody else could reach.
+        if address.is_global and (address.version == 4 or address in _GLOBAL_UNICAST):
+            yield match.span()
 
 
 def _phones(text: str) -> Spans:
     for found in _PHONE.finditer(text) if _LONG_NUMBER.search(text) else ():
-        if 8 <= len(_DIGITS.findall(found.group())) <= 15:
-            yield found.span()
+        yield found.span()
 
 
 _FIND: dict[str, Callable[[str], Spans]] = {

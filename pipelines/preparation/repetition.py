@@ -32,6 +32,13 @@ class Words:
         """Which document a word is of."""
         return np.repeat(np.arange(len(self.counts_D)), self.counts_D)
 
+    def of(self, documents: list[int]) -> "Words":
+        """The words of some of the documents, in the order of all."""
+        is_left_D = np.zeros(len(self.counts_D), np.bool_)
+        is_left_D[documents] = True
+        number_W = self.number_W[np.repeat(is_left_D, self.counts_D)]
+        return Words(self.vocabulary, number_W, self.counts_D[is_left_D], self.characters_V)
+
     def per_document(self, values_V: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over the words of each document of a figure of the distinct words."""
         sums_D = np.bincount(self.document_W, weights=values_V[self.number_W], minlength=len(self.counts_D))

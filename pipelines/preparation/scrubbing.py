@@ -1,14 +1,12 @@
-"""One cleaned chunk without its duplicates: personal data replaced, and documents out that evaluation sets share."""
+"""One cleaned chunk without its duplicates and what evaluation sets share, its personal data replaced."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.data.contamination import EvaluationGrams
-from pipelines.data.decontamination import EvaluationTexts
+from pipelines.data.decontamination import EvaluationLookup
 from pipelines.preparation.accounts import Account
 from pipelines.preparation.chunks import read_part, write_part
 from pipelines.preparation.cleaning import Row
@@ -30,24 +28,29 @@ class Scrubbing:
     """Place in the chunk -> file and row of the document that is kept, of duplicates that may be shown."""
 
 
-def begin_scrubbing(personal_data: PersonalDataConfig, evaluation: Sequence[EvaluationTexts], samples: int) -> Work:
-    """The function that does a `Scrubbing`."""
-    lookup = _Lookup(evaluation) if evaluation else None
+def begin_scrubbing(personal_data: PersonalDataConfig, lookup: EvaluationLookup | None, samples: int) -> Work:
+    """The function that does a `Scrubbing`.
+
+    Args:
+        personal_data: what is replaced.
+        lookup: the evaluation sets, if there are any.
+        samples: dropped rows of each reason that are shown.
+    """
 
     def work(path: Path, item: Scrubbing) -> None:
         account = Account(most_samples=samples)
-        rows = _scrubbed(item, personal_data, account)
-        if lookup is not None:
-            found = lookup.find([row.text for row in rows])
-            for place, detail in found.items():
-                account.drop("contaminated", rows[place].text, rows[place].size, rows[place].where, detail)
-            rows = [row for place, row in enumerate(rows) if place not in found]
+        rows = _kept(item, account)
+        if lookup is not None:  # before tags take the place of words that the evaluation sets have as well
+            rows = _not_shared(rows, lookup, account)
+        if personal_data.enabled:
+            for row in rows:
+                _scrub(row, personal_data, account)
         write_part(path, _columns(rows), account.as_dict())
 
     return work
 
 
-def _scrubbed(item: Scrubbing, config: PersonalDataConfig, account: Account) -> list[Row]:
+def _kept(item: Scrubbing, account: Account) -> list[Row]:
     import pyarrow.compute as pc
 
     table, _ = read_part(item.cleaned)
@@ -61,38 +64,27 @@ def _scrubbed(item: Scrubbing, config: PersonalDataConfig, account: Account) -> 
     for place, (row, kind) in enumerate(
         zip(map(Row, *columns), np.frombuffer(item.kinds, np.int8).tolist(), strict=True)
     ):
-        if kind != KEPT:
+        if kind == KEPT:
+            rows.append(row)
+        else:
             account.drop(REASONS[kind], row.text, row.size, row.where, item.firsts.get(place, ""))
-            continue
-        if config.enabled:
-            text, counts = scrub(row.text, config.kinds)
-            if counts:
-                account.personal_data.update(counts)
-                account.counts["rows_with_personal_data"] += 1
-                account.counts["bytes_added_by_tags"] += row.change(text)
-        rows.append(row)
     return rows
 
 
-class _Lookup:
-    """The n-grams of evaluation sets; see `pipelines/data/contamination.py`."""
+def _not_shared(rows: list[Row], lookup: EvaluationLookup, account: Account) -> list[Row]:
+    found = lookup.find([[row.text for row in rows]])
+    for number, gram in sorted(found.items()):
+        row = rows[number - 1]
+        account.drop("contaminated", row.text, row.size, row.where, ": ".join(lookup.tell(gram)))
+    return [row for number, row in enumerate(rows, start=1) if number not in found]
 
-    def __init__(self, evaluation: Sequence[EvaluationTexts]) -> None:
-        self.names = [one.name for one in evaluation]
-        self.ends = np.cumsum([len(one.rows) for one in evaluation])
-        self.grams = EvaluationGrams([row for one in evaluation for row in one.rows])
 
-    def find(self, texts: list[str]) -> dict[int, str]:
-        """Place of each document that shares an n-gram -> the first such, and the set that it is of."""
-        first: dict[int, int] = {}
-        for hits in self.grams.search([texts]):
-            for number, gram in zip(hits.document_H.tolist(), hits.gram_H.tolist(), strict=True):
-                first.setdefault(number - 1, gram)
-        return {place: self._told(gram) for place, gram in sorted(first.items())}
-
-    def _told(self, gram: int) -> str:
-        place = int(np.searchsorted(self.ends, self.grams.first_row(gram), side="right"))
-        return f"{self.names[place]}: {self.grams.words(gram)}"
+def _scrub(row: Row, config: PersonalDataConfig, account: Account) -> None:
+    text, counts = scrub(row.text, config.kinds)
+    if counts:
+        account.personal_data.update(counts)
+        account.counts["rows_with_personal_data"] += 1
+        account.counts["bytes_added_by_tags"] += row.change(text)
 
 
 def _columns(rows: list[Row]) -> dict[str, Any]:

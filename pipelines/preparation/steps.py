@@ -2,7 +2,7 @@
 
 `work/cleaned` and `work/scrubbed` hold a file for each chunk of the source, `work/duplicates.npz` what becomes of each
 document, `corpus/` the result; `work/` is deleted at the end. Texts are never all in memory: what is, is a hash, a
-signature and a place for each document (some 600 bytes), and a chunk for each process.
+signature and a place for each document (some 620 bytes), and a chunk for each process.
 """
 
 import io
@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.data.loading import check_stated_rows
 from pipelines.errors import DataError
 from pipelines.preparation import quality
-from pipelines.preparation.accounts import Account, prepared_receipt
-from pipelines.preparation.chunks import cut_into_chunks, read_part, table_to_bytes
+from pipelines.preparation.accounts import Account, prepared_receipt, sample_text
+from pipelines.preparation.chunks import cut_into_chunks, read_part, synced, table_to_bytes
 from pipelines.preparation.data_card import data_card
 from pipelines.preparation.duplicates import REASONS, Duplicates, find_duplicates
 from pipelines.preparation.opening import MEGABYTE, PreparationRun, texts_of
@@ -41,12 +42,16 @@ def clean(run: PreparationRun) -> None:
 
     Raises:
         DataError: the source cannot be read, or is not what the interrupted run read.
+        CardError: its card states another number of rows.
     """
+    rows_read = 0
 
     def items() -> Iterator[tuple[Path, Any]]:
+        nonlocal rows_read
         number = 0
         for chunk in cut_into_chunks(texts_of(run), int(run.config.prepare.chunk_megabytes * MEGABYTE)):
             path, number = run.work / "cleaned" / f"{chunk.number:07}.arrow", chunk.number + 1
+            rows_read += chunk.table.num_rows
             if not path.exists():
                 yield path, (chunk.digest, table_to_bytes(chunk.table))
             elif read_part(path)[1]["digest"] != chunk.digest:
@@ -55,6 +60,7 @@ def clean(run: PreparationRun) -> None:
             raise _changed(run)
 
     run.workers.do("clean", items())
+    check_stated_rows(run.source.card, run.source.chosen, "train", rows_read)
 
 
 def _changed(run: PreparationRun) -> DataError:
@@ -95,9 +101,8 @@ def drop_duplicates(run: PreparationRun) -> None:
     )
     content = io.BytesIO()
     np.savez(content, kind_D=found.kind_D, first_D=found.first_D)
-    aside = path.with_suffix(".aside")
-    aside.write_bytes(content.getvalue())
-    os.replace(aside, path)
+    with synced(path) as sink:
+        sink.write(content.getvalue())
 
 
 def _fixed(table: Any, name: str, dtype: Any) -> Any:
@@ -111,7 +116,7 @@ def _fixed(table: Any, name: str, dtype: Any) -> Any:
 
 
 def scrub(run: PreparationRun) -> None:
-    """Leaves the duplicates out, replaces personal data, and drops documents that evaluation sets share."""
+    """Leaves the duplicates out, and what evaluation sets share, and replaces the personal data of the others."""
 
     def items() -> Iterator[tuple[Path, Any]]:
         with np.load(run.work / "duplicates.npz", allow_pickle=False) as saved:
@@ -183,12 +188,10 @@ def finish(run: PreparationRun) -> None:
         "source": run.source.record | {"pretty_name": run.source.record["pretty_name"] or run.source.name},
         "files": {"train": run.source.shown["train"]},
         "splits_not_prepared": [split for split in run.source.splits if split != "train"],
-        "decontamination": [
-            {"name": one.name, "read_from": one.read_from, "rows": len(one.rows)} for one in run.evaluation
-        ],
+        "decontamination": run.lookup.sets if run.lookup is not None else [],
         "shards": files,
     }
-    card = data_card(receipt, run.config.card, run.config.language)
+    card = data_card(receipt, run.config)
     aside = run.corpus / ".README.md"
     aside.write_text(card, encoding="utf-8")
     os.replace(aside, run.corpus / "README.md")
@@ -230,7 +233,8 @@ def _samples(run: PreparationRun, total: Account) -> dict[str, Any]:
     for reason, rows in sorted(total.samples.items(), key=lambda one: REASON_ORDER.index(one[0])):
         for row in rows:
             config = run.config.personal_data
-            text = scrub_text(row["text"], config.kinds)[0] if config.enabled else row["text"]
+            scrubbed = scrub_text(row["text"], config.kinds)[0] if config.enabled else row["text"]
+            text = sample_text(row["text"], scrubbed)
             detail = f"{reason}\n{row['detail']}" if row["detail"] else reason
             shown[reason].append({"prompt": text, "reference": detail, "output": row["where"]})
     return {
