@@ -92,6 +92,7 @@ def main(config: Config) -> None:
         evaluate_model=scorer.evaluate,
     )
     metrics = trainer.evaluate() | scorer.counts() | steps.train_metrics(trainer, plan)
+    steps.assemble_model(trainer)
     if not state.is_main_process:
         return
 

@@ -94,6 +94,7 @@ def main(config: Config) -> None:
     )
     metrics = trainer.evaluate() | steps.train_metrics(trainer, plan) | start
     metrics |= steps.score_old(trainer.model, evaluations)
+    steps.assemble_model(trainer)
     if not state.is_main_process:
         return
 

@@ -13,6 +13,7 @@ from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator
 from pipelines.data.packing import IGNORE_INDEX
 from pipelines.evaluation.token_scores import likeliest, sum_over_processes, token_metrics
 from pipelines.models.ngram import KneserNeyModel
+from pipelines.models.sharded import share_of_process
 from pipelines.training.objectives import SequenceToSequence, cross_entropy
 
 if TYPE_CHECKING:
@@ -70,11 +71,11 @@ class FixedDamage:
             see; the others are sentinels, EOS, or text that is there to be copied. eval_tokens: targets. eval_seconds.
         """
         import torch
-        from accelerate import PartialState
 
-        state, started = PartialState(), time.perf_counter()
-        by_length = np.argsort(self.documents.input_lengths_R[: self.blocks], kind="stable")
-        mine = map(self.row, by_length[state.process_index :: state.num_processes].tolist())
+        started = time.perf_counter()
+        by_length = np.argsort(self.documents.input_lengths_R[: self.blocks], kind="stable").tolist()
+        shared = share_of_process(by_length, model)
+        mine = (self.row(index) if counts else _without_targets(self.row(index)) for index, counts in shared)
         totals = torch.zeros(2, 3, dtype=torch.float64)
         for rows, logits_MV, labels_M in self._logits(model, mine):
             nats_M = cross_entropy(logits_MV, labels_M).cpu().double()
@@ -217,6 +218,10 @@ class FixedDamage:
             supervised_BT = tensors["labels"] != IGNORE_INDEX
             yield batch, logits_BTV[supervised_BT], tensors["labels"][supervised_BT]
         model.train(was_training)
+
+
+def _without_targets(row: Damaged) -> Damaged:
+    return row._replace(labels=np.full_like(row.labels, IGNORE_INDEX), hidden=row.hidden[:0])
 
 
 def target_metrics(every: Sequence[float], hidden: Sequence[float]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.data.collation import BlockCollator
 from pipelines.evaluation.token_scores import BITS_PER_NAT, likeliest, sum_over_processes
 from pipelines.models.ngram import KneserNeyModel
+from pipelines.models.sharded import share_of_process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,17 +38,16 @@ def evaluate_language_model(
         between tokenizers. eval_tokens, eval_bytes: the divisors. eval_seconds.
     """
     import torch
-    from accelerate import PartialState
 
-    state = PartialState()
     blocks = len(documents) if max_blocks is None else min(max_blocks, len(documents))
-    mine = list(range(state.process_index, blocks, state.num_processes))
+    mine = list(share_of_process(range(blocks), model))
     started, was_training = time.perf_counter(), model.training
     totals = torch.zeros(2, dtype=torch.float64)
     model.eval()
     with torch.no_grad():
         for first in range(0, len(mine), batch_size):
-            batch = collator([documents.block(index) for index in mine[first : first + batch_size]])
+            some = mine[first : first + batch_size]
+            batch = collator([documents.block(index) if counts else documents.filler() for index, counts in some])
             batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
             totals[0] += objective.losses(model, batch).cpu().double().sum()
             totals[1] += objective.count(batch).cpu()

@@ -18,6 +18,7 @@ from pipelines.data.framing import document_frame, frame_of
 from pipelines.errors import ConfigError, DataError
 from pipelines.evaluation.token_scores import sum_over_processes
 from pipelines.models.build import positions_of
+from pipelines.models.sharded import share_of_process
 from pipelines.models.sparse_head import SparseHead
 from pipelines.training.objectives import ROWS_AT_ONCE
 
@@ -201,25 +202,25 @@ def _log_likelihoods(
 ) -> list[float]:
     """Summed log-probabilities of all continuations in order, (S,), from this process's share of the rows."""
     import torch
-    from accelerate import PartialState
 
     rows = _rows(encoded)
     ids, targets = list(rows), list(rows.values())
     most = ROWS_WITHOUT_BUDGET if max_tokens is None else len(ids)
     parts = budget_parts([Size(1, len(row), 0) for row in ids], most, max_tokens)
-    state, device = PartialState(), next(model.parameters()).device
+    device = next(model.parameters()).device
     totals_S = torch.zeros(sum(len(one.continuations) for one in encoded), dtype=torch.float64)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad(), _sparse_head(model, max(ids, key=len)[:PROBE_TOKENS]) as head:
-            for part in parts[state.process_index :: state.num_processes]:
+            for part, counts in share_of_process(parts, model):
                 batch = pad([np.array(ids[place]) for place in part], padding, positions)
                 batch = {name: tensor.to(device) for name, tensor in batch.items()}
                 scored = [(row, target) for row, place in enumerate(part) for target in targets[place]]
                 found_R = _log_probabilities(model, head, batch, scored)
                 places_R = torch.tensor([target.place for _, target in scored])
-                totals_S.index_add_(0, places_R, found_R.cpu().double())
+                if counts:
+                    totals_S.index_add_(0, places_R, found_R.cpu().double())
     finally:
         model.train(was_training)
     summed: list[float] = sum_over_processes(totals_S).tolist()

@@ -14,6 +14,7 @@ from pipelines.data.masking import Masking
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments
 from pipelines.evaluation.token_scores import likeliest, sum_over_processes, token_metrics
 from pipelines.models.neighbours import HIDDEN, NeighbourModel
+from pipelines.models.sharded import share_of_process
 from pipelines.training.objectives import MaskedLanguageModeling, cross_entropy
 
 if TYPE_CHECKING:
@@ -64,13 +65,12 @@ class FixedMask:
             eval_tokens: masked tokens. eval_seconds.
         """
         import torch
-        from accelerate import PartialState
 
-        state, started = PartialState(), time.perf_counter()
+        started = time.perf_counter()
         totals = torch.zeros(3, dtype=torch.float64)
-        for logits_MV, labels_M in self._logits(
-            model, map(self.row, range(self.blocks)[state.process_index :: state.num_processes])
-        ):
+        mine = share_of_process(range(self.blocks), model)
+        rows = (self.row(index) if counts else self.masking.filler(self.documents) for index, counts in mine)
+        for logits_MV, labels_M in self._logits(model, rows):
             nats = cross_entropy(logits_MV, labels_M).cpu().double().sum()
             hits = (logits_MV.argmax(-1) == labels_M).sum()
             totals += torch.tensor([float(nats), int(hits), len(labels_M)], dtype=torch.float64)

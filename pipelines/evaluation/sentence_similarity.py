@@ -16,6 +16,7 @@ from pipelines.data.sentence_pairs import ScoredPairs, read_scored_pairs
 from pipelines.data.sentences import Sentences, framed, halves
 from pipelines.errors import DataError
 from pipelines.models.pooling import Pooling
+from pipelines.models.sharded import share_of_process
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -131,10 +132,12 @@ class SentenceSimilarity:
         vectors_NH = torch.zeros(len(tokens), model.config.hidden_size, device=model.device)
         model.eval()
         with torch.no_grad():
-            for places in batches[state.process_index :: state.num_processes]:
+            for places, counts in share_of_process(batches, model):
                 batch = pad([tokens[place] for place in places], self.pad_token_id)
                 batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-                vectors_NH[places] = self.pooling(model, batch)
+                pooled_BH = self.pooling(model, batch)
+                if counts:
+                    vectors_NH[places] = pooled_BH
         model.train(was_training)
         if state.num_processes > 1:
             vectors_NH = vectors_NH.to(state.device)  # where a small copy of the model need not be

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipelines.data.examples import Examples, budget_parts
 from pipelines.data.labelled import Rows
+from pipelines.models.sharded import share_of_process
 from pipelines.tasks.task import Loss, Prediction, Scored, Task
 
 
@@ -46,8 +47,10 @@ class Evaluator:
         """Summed loss and supervised items over all processes, and what this one knows of `Task.outputs`."""
         outputs: list[Any] = [None] * len(self.examples)
         loss = count = 0.0
-        for part, batch in self._batches(model):
+        for part, counts, batch in self._batches(model):
             logits = self.loss.logits(model, batch)
+            if not counts:
+                continue
             loss += float(self.loss.loss_of(logits, batch))
             count += float(self.loss.count(batch))
             for index, output in zip(part, self.task.outputs(logits, batch), strict=False):
@@ -63,12 +66,12 @@ class Evaluator:
         if self.predictions and not self.task.generates:
             return self.predictions
         outputs: list[Any] = [None] * len(self.examples)
-        for part, batch in self._batches(model):
+        for part, counts, batch in self._batches(model):
             if self.task.generates:
                 found = self.task.write(model, batch, [self.examples.info[index] for index in part], self.loss)
             else:
                 found = self.task.outputs(self.loss.logits(model, batch), batch)
-            for index, output in zip(part, found, strict=True):
+            for index, output in zip(part, found, strict=True) if counts else ():
                 outputs[index] = output
         self.predictions = self.task.predictions(_gather(outputs), self.examples, self.rows.as_list)
         return self.predictions
@@ -77,19 +80,18 @@ class Evaluator:
         """The figures of predictions of these rows."""
         return self.task.score(predictions, self.rows.as_list)
 
-    def _batches(self, model: Any) -> Iterator[tuple[list[int], Any]]:
-        """Places and batch of this process's share, without gradients and dropout."""
+    def _batches(self, model: Any) -> Iterator[tuple[list[int], bool, Any]]:
+        """Places, whether they count, and batch of this process's share, without gradients and dropout."""
         import torch
-        from accelerate import PartialState
 
-        state, was_training = PartialState(), model.training
+        was_training = model.training
         parts = budget_parts(self.examples.sizes_E, self.batch_size, self.max_tokens)
         model.eval()
         device = next(model.parameters()).device
         with torch.no_grad():
-            for part in parts[state.process_index :: state.num_processes]:
+            for part, counts in share_of_process(parts, model):
                 batch = self.task.collate([self.examples.block(index) for index in part])
-                yield part, {name: value.to(device) for name, value in batch.items()}
+                yield part, counts, {name: value.to(device) for name, value in batch.items()}
         model.train(was_training)
 
 

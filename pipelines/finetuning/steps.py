@@ -31,6 +31,7 @@ from pipelines.training.arguments import training_arguments
 from pipelines.training.hardware import micro_batch_seconds
 from pipelines.training.lora import add_lora
 from pipelines.training.saving import save_model
+from pipelines.training.sharding import is_asked_for
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -87,6 +88,7 @@ def finetune(task: Task, config: Any, recipe: str) -> None:
     fitted = fit(task, config, folder, data.train, data.validation, scored, state, data, prove_first=True)
     predictions = fitted.evaluator.predict(fitted.trainer.model)
     metrics = fitted.metrics
+    steps.assemble_model(fitted.trainer)
     if state.is_main_process:
         probe = task.collate([fitted.evaluator.examples.block(0)])
         save_model(fitted.trainer, task.tokenizer, folder, fitted.evaluator.loss.inputs(probe))
@@ -179,8 +181,9 @@ def fit(
     loss = task.loss(model, plan.precision == "bf16")
     collator = TokenBudget(task.collate, training.max_tokens_per_batch, examples["train"].has_decoder)
     parts = collator(_typical_rows(examples["train"], training.per_device_train_batch_size))
-    seconds = micro_batch_seconds(model.to(state.device), loss.loss_sum, parts)
-    plan = replace(plan, time_estimate_seconds=seconds * plan.gradient_accumulation_steps * plan.steps)
+    if not is_asked_for():  # with which the whole model may not fit
+        seconds = micro_batch_seconds(model.to(state.device), loss.loss_sum, parts)
+        plan = replace(plan, time_estimate_seconds=seconds * plan.gradient_accumulation_steps * plan.steps)
     arguments = training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")
     receipt = data.receipt | {
         split: {"rows": data.receipt[split], "tokens": examples[split].counts} for split in examples
@@ -198,7 +201,7 @@ def fit(
         judged = None if task.generates else partial(misjudged, task, validation, limit)
         prove(folder, config, state, model, material, collator, partial(exact_loss, task), None, few.evaluate, judged)
     start, untuned = {}, None
-    if task.generates and config.model.name is not None:
+    if task.generates and config.model.name is not None and not is_asked_for():
         start = steps.score_start(model, config.model, {"": final})
         untuned = final.predict(model) if config.evaluation.baselines else None
     trainer = steps.train_model(

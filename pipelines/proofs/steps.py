@@ -101,8 +101,12 @@ def take_steps(
     with _few_objects():
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     state = trainer.accelerator.unwrap_model(trainer.model_wrapped).state_dict()
-    weights = {name: weight.detach().cpu().clone() for name, weight in state.items()}
+    weights = {name: _whole(weight).detach().cpu().clone() for name, weight in state.items()}
     return Trained(losses, weights, trainer.account.targets)
+
+
+def _whole(weight: Any) -> Any:
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight
 
 
 @contextmanager

@@ -6,6 +6,8 @@ Shape legend: B rows, T positions.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.models.sharded import is_sharded
+
 if TYPE_CHECKING:
     import torch
 
@@ -51,7 +53,10 @@ def write(
     own.generation_config = generation  # transformers would fill up ours from the saved one
     try:
         with torch.no_grad(), torch.autocast(inputs["input_ids"].device.type, torch.bfloat16, enabled=bf16):
-            written_BT = model.generate(**inputs, generation_config=generation, streamer=streamer)
+            together = is_sharded(model)  # all processes compute until the last one has written its end
+            written_BT = model.generate(
+                **inputs, generation_config=generation, streamer=streamer, synced_gpus=together or None
+            )
     finally:
         own.generation_config = saved
     skip = 1 if config.is_encoder_decoder else inputs["input_ids"].shape[1]

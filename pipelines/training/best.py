@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.run import say
+from pipelines.training.sharding import gathered, put
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,9 @@ class BestWeights:
             self.scores.append((step, score))
         if self.kept is None or score > self.kept[1]:
             self.kept = (step, score)
+            weights = gathered((name, one) for name, one in model.named_parameters() if one.requires_grad)
             if state.is_main_process:
-                self._save(model)
+                self._save(weights)
         if state.is_main_process:
             aside = self.folder / f".{HISTORY}"
             aside.write_text(json.dumps(self.scores), encoding="utf-8")
@@ -68,8 +70,7 @@ class BestWeights:
 
         if self.kept is None or self.kept[0] == step:
             return False
-        weights = load_file(self.folder / WEIGHTS)
-        model.load_state_dict(weights, strict=False)
+        put(model, load_file(self.folder / WEIGHTS))
         say(f"Keeping the weights of step {self.kept[0]}, the best evaluation: {self.kept[1]:.4f}")
         return True
 
@@ -84,16 +85,10 @@ class BestWeights:
             told = kept.metadata()
         return (int(told["step"]), float(told["score"])) if int(told["step"]) <= step else None
 
-    def _save(self, model: "PreTrainedModel") -> None:
+    def _save(self, weights: "dict[str, torch.Tensor]") -> None:
         from safetensors.torch import save_file
 
         assert self.kept is not None
         aside = self.folder / f".{WEIGHTS}"
-        save_file(_trained(model), aside, metadata={"step": str(self.kept[0]), "score": repr(self.kept[1])})
+        save_file(weights, aside, metadata={"step": str(self.kept[0]), "score": repr(self.kept[1])})
         aside.replace(self.folder / WEIGHTS)
-
-
-def _trained(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
-    """Weights that training changes, by name; tied ones once."""
-    named: dict[str, Any] = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    return {name: weight.detach().contiguous().cpu() for name, weight in named.items()}

@@ -13,7 +13,7 @@ from pipelines.errors import ConfigError
 from pipelines.models.cost import count_parameters, training_flops_per_token
 from pipelines.run import Interrupted, StopRequest, say
 from pipelines.run_folder import RunFolder, compare_with_run, take_run_folder, write_run_files
-from pipelines.training import checkpoints, hardware
+from pipelines.training import checkpoints, hardware, sharding
 from pipelines.training.energy import check_energy, measured_energy
 from pipelines.training.memory import memory_estimate
 from pipelines.training.plan import (
@@ -51,7 +51,7 @@ def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "Pa
     """Joins the process group, sets the CPU threads, and seeds all random numbers.
 
     Raises:
-        ConfigError: the launcher asks for an engine that shards the model; energy cannot be measured.
+        ConfigError: the launcher asks for what is not exact; energy cannot be measured.
     """
     attempt(check_energy, run, otherwise=None)
     import torch
@@ -59,9 +59,7 @@ def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "Pa
     from accelerate import PartialState
     from accelerate.utils import set_seed
 
-    for engine in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{engine}") == "true":
-            raise ConfigError(f"The launcher asks for {engine}, but only data parallelism is supported. Leave it out.")
+    sharding.check_launcher()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -235,6 +233,7 @@ def make_plan(
             optim=training.optim,
             recomputation="full" if training.activation_checkpointing else "none",
             processes=state.num_processes,
+            parallelism="fsdp2" if sharding.is_asked_for() else "ddp",
             flash=device.type == "cuda",
             isolate_documents=True,
             **memory_shape,
@@ -258,9 +257,9 @@ def score_start(
         evaluations: prefix of the names -> what scores a model.
 
     Returns:
-        <prefix>start_<metric> for every metric eval_<metric>.
+        <prefix>start_<metric> for every metric eval_<metric>; nothing with a sharded model, whose whole may not fit.
     """
-    if config.name is None:
+    if config.name is None or sharding.is_asked_for():
         return {}
     from accelerate import PartialState
 
@@ -360,6 +359,12 @@ def train_model(
                 f"{folder.checkpoints / f'checkpoint-{trainer.state.global_step}'}."
             )
     return trainer
+
+
+def assemble_model(trainer: "ExactTrainer") -> None:
+    """Puts a sharded model together on the CPU of the first process, as the trainer's; all processes call this."""
+    if trainer.skeleton is not None:
+        trainer.model = sharding.assembled(trainer.model, trainer.skeleton)
 
 
 def train_metrics(trainer: "ExactTrainer", plan: Plan) -> dict[str, float]:

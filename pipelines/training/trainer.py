@@ -8,16 +8,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch.utils.data import SequentialSampler
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
 from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import TrainingError
-from pipelines.training import checkpoints
+from pipelines.training import checkpoints, sharding
 from pipelines.training.best import BestWeights
 from pipelines.training.optimizers import muon_with_adamw
 
@@ -129,10 +130,17 @@ class ExactTrainer(Trainer):
         self.stop_at_step = stop_at_step
         self.best = best
         self.stop_requested = False
+        self.skeleton: Any = None  # of the model, while that is sharded
+        self.pieces = sharding.PieceWriter()
         self.account = Account()
         self._step_started = 0.0
         self._step_loss = self._step_count = self._step_positions = torch.zeros(())
         self._last_logged = Account()
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Trainer's, with FSDP2 on CPUs too."""
+        super().create_accelerator_and_postprocess()
+        self.is_fsdp_enabled = sharding.shard_on_cpu(self.accelerator)
 
     # ------------------------------------------------------------ loss
 
@@ -279,18 +287,34 @@ class ExactTrainer(Trainer):
             super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, trial, *args, **kwargs)
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's train, with the account of the checkpoint restored too."""
+        """Trainer's train, with the account of the checkpoint restored; ends when the last checkpoint is written."""
+        if self.is_fsdp_enabled:
+            self.skeleton = sharding.skeleton_of(self.model)
         if resume_from_checkpoint is not None:
             saved = json.loads((Path(resume_from_checkpoint) / checkpoints.ACCOUNT).read_text(encoding="utf-8"))
             self.account, self._last_logged = Account(**saved), Account(**saved)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+            if self.is_fsdp_enabled and not sharding.has_pieces(Path(resume_from_checkpoint)):
+                self._load_whole_weights(resume_from_checkpoint, self.model)  # before it is sharded
+        result = super().train(resume_from_checkpoint, *args, **kwargs)
+        self.pieces.wait()
+        return result
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights of a checkpoint in pieces or in one, whether this run is sharded or not."""
+        target: Any = self.accelerator.unwrap_model(self.model if model is None else model)
+        if sharding.has_pieces(Path(resume_from_checkpoint)):
+            sharding.load_weights(target, Path(resume_from_checkpoint))
+        elif not self.is_fsdp_enabled:
+            self._load_whole_weights(resume_from_checkpoint, model)
+
+    def _load_whole_weights(self, resume_from_checkpoint: str, model: Any) -> None:
         """Trainer's, which passes over weights that transformers saves under another name, as it does GPT-NeoX's head.
 
         What it passes over would stay as drawn, without a word: such a checkpoint is read as from_pretrained reads it.
         """
+        is_sharded, self.is_fsdp_enabled = self.is_fsdp_enabled, False
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.is_fsdp_enabled = is_sharded
         target = self.accelerator.unwrap_model(self.model if model is None else model)
         if isinstance(target, PreTrainedModel) and checkpoints.weight_names(Path(resume_from_checkpoint)) - set(
             target.state_dict()
@@ -306,20 +330,53 @@ class ExactTrainer(Trainer):
         name = f"checkpoint-{self.state.global_step}"
         root = self.checkpoint_root
         aside = Path(self._get_output_dir(trial)) / name
+        self.pieces.wait()
         if self.args.should_save and aside.exists():
             shutil.rmtree(aside)
         self.accelerator.wait_for_everyone()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # peft, of what is right here
             super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()
         if self.args.should_save:
             # A pickle of the arguments, with this machine's paths; config.yaml has all that is in it.
             (aside / "training_args.bin").unlink(missing_ok=True)
             (aside / checkpoints.ACCOUNT).write_text(json.dumps(asdict(self.account)), encoding="utf-8")
-            checkpoints.seal(aside, root / name)
-            checkpoints.rotate(root, self.save_limit)
         self.accelerator.wait_for_everyone()
+
+        def seal() -> None:
+            if self.args.should_save:
+                checkpoints.seal(aside, root / name)
+                checkpoints.rotate(root, self.save_limit)
+
+        if self.is_fsdp_enabled:  # training goes on while the pieces are written
+            self.pieces.write(self.accelerator.unwrap_model(self.model), self.optimizer, aside, then=seal)
+            return
+        seal()
+        self.accelerator.wait_for_everyone()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Trainer's; with a sharded model the scheduler alone, since the optimizer is among the pieces."""
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+        elif self.args.should_save:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Trainer's, for checkpoints in pieces or in one, whether this run is sharded or not."""
+        folder = None if checkpoint is None else Path(checkpoint)
+        if folder is None or not (self.is_fsdp_enabled or sharding.has_pieces(folder)):
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        optimizer, scheduler = cast(Any, self.optimizer), cast(Any, self.lr_scheduler)
+        if sharding.has_pieces(folder):
+            sharding.load_optimizer(self.accelerator.unwrap_model(self.model), optimizer, folder)
+        else:
+            optimizer.load_state_dict(torch.load(folder / OPTIMIZER_NAME, map_location="cpu", weights_only=True))
+            sharding.shard_optimizer(optimizer)
+        scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))
+        for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        return None
 
 
 class _StopOnRequest(TrainerCallback):
