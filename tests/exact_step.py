@@ -4,6 +4,7 @@ torchrun --nproc-per-node 2 exact_step.py OUTPUT_DIR ROWS_PER_PROCESS ACCUMULATI
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,15 @@ from pipelines.proofs.steps import take_steps
 from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import Objective
+
+
+SHARDED = {  # what `accelerate launch` sets for its children by recipes/configs/accelerate/fsdp2.yaml
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
 
 
 def ragged_documents() -> PackedDocuments:
@@ -82,18 +92,28 @@ def assert_same_step(
         )
 
 
-def steps_of_two_processes(
-    script: str, rows: int, accumulation: int, families: list[str], folder: Path
+def steps_of_processes(
+    script: str,
+    rows: int,
+    accumulation: int,
+    families: list[str],
+    folder: Path,
+    processes: int = 2,
+    engine: str = "MULTI_CPU",
 ) -> dict[str, tuple[float, dict[str, torch.Tensor]]]:
-    """The same step of each family by two gloo processes, from a script of this folder under torchrun."""
+    """The same step of each family by several gloo processes, from a script of this folder under torchrun.
+
+    `engine`: MULTI_CPU (data parallel), or FSDP (version 2), as accelerate names them.
+    """
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
         *(str(Path(__file__).with_name(script)), str(folder), str(rows), str(accumulation), *families),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    environment = os.environ | (SHARDED if engine == "FSDP" else {})
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads((folder / "facts.json").read_text())
-    assert facts["world_size"] == 2
+    assert (facts["world_size"], facts["engine"]) == (processes, engine)
     return {one: (facts["loss"][one], torch.load(folder / f"{one}.pt", weights_only=True)) for one in families}
 
 
@@ -109,7 +129,8 @@ def main(folder: Path, rows: int, accumulation: int, families: list[str], step: 
         if state.is_main_process:
             torch.save(weights, folder / f"{family}.pt")
     if state.is_main_process:
-        facts = {"world_size": torch.distributed.get_world_size(), "loss": losses}
+        world_size, engine = torch.distributed.get_world_size(), state.distributed_type.name
+        facts = {"world_size": world_size, "engine": engine, "loss": losses}
         (folder / "facts.json").write_text(json.dumps(facts))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from architectures import VOCABULARY, FewTokens
 from conftest import sentences
-from exact_step import assert_same_step, steps_of_two_processes
+from exact_step import assert_same_step, steps_of_processes
 from exact_step_seq2seq import (
     BLOCK_SIZE,
     BOS,
@@ -331,7 +331,7 @@ def test_padding_changes_nothing(family: str, attn_implementation: str) -> None:
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
 def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
     families = ["t5", "bart", "marian", "bert2bert"]
-    steps = steps_of_two_processes("exact_step_seq2seq.py", *rows_and_accumulation, families, tmp_path)
+    steps = steps_of_processes("exact_step_seq2seq.py", *rows_and_accumulation, families, tmp_path)
     assert len(steps) == len(families)
     for family, step in steps.items():
         assert_same_step(step, reference[family])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import DECODERS, ENCODERS, build
-from exact_step import assert_same_step, one_step, ragged_documents, steps_of_two_processes, training_rows
+from exact_step import assert_same_step, one_step, ragged_documents, steps_of_processes, training_rows
 
 from pipelines.data.packing import IGNORE_INDEX
 
@@ -77,7 +77,7 @@ def test_masked_loss_is_the_mean_over_all_masked_tokens(reference) -> None:
 @pytest.mark.parametrize("rows_and_accumulation", [(4, 1), (2, 2)])
 def test_two_processes_equal_one(rows_and_accumulation: tuple[int, int], reference, tmp_path: Path) -> None:
     families = ["gpt2", "llama", "bert", "roberta", "distilbert", "electra", "deberta-v2", "modernbert"]
-    steps = steps_of_two_processes("exact_step.py", *rows_and_accumulation, families, tmp_path)
+    steps = steps_of_processes("exact_step.py", *rows_and_accumulation, families, tmp_path)
     assert len(steps) == len(families)
     for family, step in steps.items():
         assert_same_step(step, reference[family])

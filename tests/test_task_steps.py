@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exact_step import assert_same_step, steps_of_two_processes
+from exact_step import assert_same_step, steps_of_processes
 from task_step import CONFIGS, one_step, prepared
 
 from pipelines.data.examples import Size, TokenBudget, budget_parts
@@ -132,7 +132,7 @@ def test_batches_hold_no_more_positions_than_the_budget(case: str) -> None:
 def test_two_processes_equal_one(reference, tmp_path: Path) -> None:
     cases = ["single-bert", "multi-bert", "regression-roberta", "tokens-modernbert", "question-bert", "choice-bert"]
     cases += ["summary-t5", "summary-llama", "chat-qwen3"]
-    steps = steps_of_two_processes("task_step.py", 2, 2, cases, tmp_path)
+    steps = steps_of_processes("task_step.py", 2, 2, cases, tmp_path)
     assert len(steps) == len(cases)
     for case, step in steps.items():
         assert_same_step(step, reference[case])

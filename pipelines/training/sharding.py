@@ -1,7 +1,7 @@
 """Training with weights, gradients and optimizer spread over the processes: FSDP2, as the launcher's config asks for.
 
-accelerate shards the model (`torch.distributed.fsdp.fully_shard`); what is here starts that on CPUs too, writes and
-reads checkpoints in pieces (torch.distributed.checkpoint, in safetensors files), and puts a model together again.
+The launcher's config and accelerate say how; `torch.distributed.fsdp.fully_shard` does it, on CPUs too. Checkpoints are
+written and read in pieces by `torch.distributed.checkpoint`, in safetensors files.
 """
 
 import copy
@@ -70,6 +70,55 @@ def shard_on_cpu(accelerator: "Accelerator") -> bool:
         )
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
     return accelerator.distributed_type == DistributedType.FSDP
+
+
+def shard(model: Any, accelerator: "Accelerator") -> None:
+    """Cuts the weights of a model, in place, into one piece for each process.
+
+    Gathered one at a time are its layers (what transformers keeps whole, else the items of its lists), the table of
+    embeddings and the head; all at once what is left. Not by accelerate, which puts weights that two modules share,
+    as tables and biases of encoders' heads, into two groups, where they cannot be.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    plugin, mesh = accelerator.state.fsdp_plugin, getattr(accelerator, "torch_device_mesh", None)
+    how: dict[str, Any] = {
+        "reshard_after_forward": plugin.reshard_after_forward,
+        "offload_policy": plugin.cpu_offload,
+        "mesh": None if mesh is None else mesh[tuple(accelerator.parallelism_config.fsdp_dim_names)],
+    }
+    for group in _groups(model):
+        fully_shard(group, **how)
+    fully_shard(model, **how)
+    plugin.auto_wrap_policy = None  # nothing is left for accelerate to wrap
+
+
+def _groups(model: Any) -> list[Any]:
+    """Modules that share no weight with the rest of the model, none inside another."""
+    owners: dict[int, set[int]] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), set()).add(id(module))
+
+    def stands_alone(module: Any) -> bool:
+        own = {id(one) for one in module.modules()}
+        weights = [id(parameter) for parameter in module.parameters()]
+        return bool(weights) and all(owners[weight] <= own for weight in weights)
+
+    whole = set(getattr(model, "_no_split_modules", None) or ())
+    lists = [module for module in model.modules() if type(module).__name__ == "ModuleList"]
+    wanted = [module for module in model.modules() if type(module).__name__ in whole]
+    wanted += [module for each in lists for module in each]
+    if model.can_generate():  # encoders' heads may read the table of embeddings past its module
+        wanted += [one for one in (model.get_input_embeddings(), model.get_output_embeddings()) if one is not None]
+    taken: set[int] = set()
+    groups = []
+    for module in wanted:
+        inside = {id(one) for one in module.modules()}
+        if stands_alone(module) and not inside & taken:
+            groups.append(module)
+            taken |= inside
+    return groups
 
 
 # ---------------------------------------------------------------- a model in one piece

@@ -294,7 +294,9 @@ class ExactTrainer(Trainer):
             saved = json.loads((Path(resume_from_checkpoint) / checkpoints.ACCOUNT).read_text(encoding="utf-8"))
             self.account, self._last_logged = Account(**saved), Account(**saved)
             if self.is_fsdp_enabled and not sharding.has_pieces(Path(resume_from_checkpoint)):
-                self._load_whole_weights(resume_from_checkpoint, self.model)  # before it is sharded
+                self._load_whole_weights(resume_from_checkpoint, self.model)
+        if self.is_fsdp_enabled:
+            sharding.shard(self.model, self.accelerator)
         result = super().train(resume_from_checkpoint, *args, **kwargs)
         self.pieces.wait()
         return result
