@@ -24,7 +24,6 @@ from pipelines.sections import MaskingConfig
 from pipelines.training.objectives import CausalLanguageModeling, MaskedLanguageModeling
 from pipelines.training.trainer import Objective
 
-
 SHARDED = {  # what `accelerate launch` sets for its children by recipes/configs/accelerate/fsdp2.yaml
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",

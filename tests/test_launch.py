@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import finetune_runs
-import pyarrow.parquet as pq
 import pytest
 from conftest import RECIPES, REPOSITORY, tiny_run
 
@@ -64,35 +62,6 @@ def test_two_processes_make_the_same_run(one_process: Path, corpus_file: Path, t
     assert figures[1]["eval_loss"] == pytest.approx(figures[0]["eval_loss"], abs=1e-5)
     receipts = [json.loads((folder / "receipt.json").read_text()) for folder in (one_process, tmp_path / "two")]
     assert receipts[0] == receipts[1]
-
-
-@pytest.mark.parametrize("task", ["classification", "translation"])
-def test_two_processes_fine_tune_and_score_as_one(task: str, tmp_path: Path) -> None:
-    """31 rows cannot be halved: each is scored, or written for, once."""
-    no_dropout = finetune_runs.BERT.replace("0.1", "0.0, attention_probs_dropout_prob: 0.0")
-    model = {"classification": no_dropout, "translation": finetune_runs.T5}[task]
-    runs = [tmp_path / "one", tmp_path / "two"]
-    for run, batch in zip(runs, ("8", "4"), strict=True):
-        flags = finetune_runs.flags(task, tmp_path, run, "--training.per_device_train_batch_size", batch)
-        flags[flags.index("--model.config") + 1] = model
-        flags[flags.index("--proof.enabled") + 1] = "true"
-        flags[flags.index("--data.files.validation") + 1] = str(finetune_runs.write_rows(tmp_path, task, 31, 3))
-        recipe = str(RECIPES / f"finetune_{task}.py")
-        launcher = ("-m", "accelerate.commands.accelerate_cli", "launch", *TWO_PROCESSES) if batch == "4" else ()
-        done = subprocess.run([sys.executable, *launcher, recipe, *flags], capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr[-3000:]
-    proofs = json.loads((runs[1] / "proof.json").read_text())["proofs"]
-    assert proofs[0]["name"] == "accumulation and 2 processes" and proofs[0]["figure"] < 1e-5
-    assert losses(runs[1]) == pytest.approx(losses(runs[0]), abs=1e-5)
-    one, two = (json.loads((run / "metrics.json").read_text()) for run in runs)
-    assert one["eval_rows"] == 31 and one.keys() == two.keys()
-    for name in one:
-        if name.startswith(("eval_", "baseline_")) and name != "eval_seconds":
-            assert two[name] == pytest.approx(one[name], abs=1e-4), name
-    tables = [pq.read_table(run / "predictions.parquet") for run in runs]
-    assert tables[0].num_rows == tables[1].num_rows == 31
-    said = "predicted_label" if task == "classification" else "predicted_text"
-    assert tables[0][said].to_pylist() == tables[1][said].to_pylist()
 
 
 def test_the_message_comes_before_accelerates_own_error(tmp_path: Path) -> None:
