@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from architectures import build
-from conftest import RECIPES
+from conftest import RECIPES, tiny_run
 from exact_step import SHARDED, assert_same_step, steps_of_processes
 from safetensors.torch import load_file
 from step_of_heads import one_step
@@ -29,12 +29,12 @@ ADAMW = ("--training.optim", "adamw_torch_fused", "--training.learning_rate", "1
 def run(recipe: str, flags: list[str], processes: int = 1, engine: str = "FSDP") -> str:
     """Runs a recipe here, or in several gloo processes under torchrun; returns what these told."""
     path = str(RECIPES / f"{recipe}.py")
-    if processes == 1:
+    if processes == 1 and "--run.stop_at_step" not in flags:  # a stopped run holds its folder until its process ends
         module = importlib.import_module(recipe)
         assert run_recipe(module.main, module.Config, path, flags) in (0, 130)
         return ""
     command = [*(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"), str(processes)]
-    environment = os.environ | (SHARDED if engine == "FSDP" else {})
+    environment = os.environ | (SHARDED if engine == "FSDP" and processes > 1 else {})
     done = subprocess.run([*command, path, *flags], capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0 or "Stopped after step" in done.stderr, done.stderr[-3000:]
     return done.stderr
@@ -122,6 +122,30 @@ def test_two_processes_fine_tune_and_score_as_one(task: str, engine: str, tmp_pa
 
 
 # ---------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.processes
+def test_checkpoints_are_read_by_any_number_of_processes(corpus_file: Path, tmp_path: Path) -> None:
+    """One process, then four, two and one again: the losses and weights of the run that was never stopped."""
+    run("pretrain_clm", tiny_run(corpus_file, tmp_path / "whole", *ADAMW))
+    folder, pieces = tmp_path / "run", []
+    for processes, stop in ((1, 3), (4, 6), (2, 9), (1, None)):
+        batch = ("--training.per_device_train_batch_size", str(4 // processes))
+        stops = () if stop is None else ("--run.stop_at_step", str(stop))
+        run("pretrain_clm", tiny_run(corpus_file, folder, *ADAMW, *batch, *stops), processes)
+        if stop is not None:
+            checkpoint = folder / "checkpoints" / f"checkpoint-{stop}"
+            assert (checkpoint / "checksums.json").is_file()
+            pieces.append(len(list(checkpoint.glob(f"{sharding.PIECES}/*.safetensors"))))
+    assert pieces == [0, 4, 2], "files in pieces: none, one for each process"
+    found, expected = (lines(one / "steps.jsonl") for one in (folder, tmp_path / "whole"))
+    assert [one["step"] for one in found] == list(range(1, 13))
+    for one, two in zip(found, expected, strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    weights, whole = (load_file(one / "model" / "model.safetensors") for one in (folder, tmp_path / "whole"))
+    assert weights.keys() == whole.keys()
+    for name, weight in whole.items():
+        torch.testing.assert_close(weights[name], weight, atol=1e-5, rtol=0)
 
 
 def saved_in_pieces(folder: Path) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
