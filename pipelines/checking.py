@@ -34,9 +34,10 @@ class PreflightConfig:
     sample_megabytes: float = 12.0
     """Read at most so much of the training files, of other splits a quarter of it."""
     device: str | None = None
-    """Estimate memory, time and cost for this accelerator, such as h100-80gb, by formula."""
-    processes: int = 1
-    """Accelerators of that estimate."""
+    """Estimate memory, time and cost for this accelerator, such as h100-80gb, by formula. A model from scratch is then
+    built without weights: it need not fit here, and what takes weights is left out."""
+    processes: int | list[int] = 1
+    """Accelerators of that estimate; for several numbers a list, such as '[1, 8, 64]'."""
     parallelism: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"] = "ddp"
     """How that estimate divides the training state among them."""
     price_per_device_hour: float | None = None

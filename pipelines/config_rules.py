@@ -235,21 +235,33 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
 
 
 def check_ranges(config: Any) -> None:
-    """Raises ConfigError for a value outside its range in RANGES or OPEN_RANGES."""
+    """Raises ConfigError for a value outside its range in RANGES or OPEN_RANGES, or a list with such a value."""
     for key, value in flatten(dataclasses.asdict(config)):
-        low, high = RANGES.get(key, (None, None))
-        if value is None or not isinstance(value, int | float):
-            continue
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            most = "below 1" if high == _BELOW_ONE else f"at most {high:,}" if high is not None else None
-            limits = [told for told in (None if low is None else f"at least {low:,}", most) if told is not None]
-            refuse(ConfigError(f"{key} must be {' and '.join(limits) or 'a number'}; found {value}."))
+        listed = isinstance(value, list)
+        numbers = [one for one in (value if listed else [value]) if isinstance(one, int | float)]
+        wrong = [one for one in numbers if not _is_in_range(key, one)]
+        if wrong or (listed and not numbers and key in RANGES):
+            refuse(ConfigError(f"{key} must be {_range(key)}; found {wrong[0] if wrong else value}."))
             _set_default(config, key)
-            continue
-        below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
-        if key in OPEN_RANGES and not below < value < above:
-            refuse(ConfigError(f"{key} must be above {below:g} and below {above:g}; found {value}."))
-            _set_default(config, key)
+
+
+def _is_in_range(key: str, value: float) -> bool:
+    low, high = RANGES.get(key, (None, None))
+    below, above = OPEN_RANGES.get(key, (float("-inf"), float("inf")))
+    if value != value or (low is not None and value < low) or (high is not None and value > high):
+        return False
+    return key not in OPEN_RANGES or below < value < above
+
+
+def _range(key: str) -> str:
+    """The range of a key in words."""
+    if key in OPEN_RANGES:
+        below, above = OPEN_RANGES[key]
+        return f"above {below:g} and below {above:g}"
+    low, high = RANGES.get(key, (None, None))
+    most = "below 1" if high == _BELOW_ONE else f"at most {high:,}" if high is not None else None
+    limits = [told for told in (None if low is None else f"at least {low:,}", most) if told is not None]
+    return " and ".join(limits) or "a number"
 
 
 def _set_default(config: Any, key: str) -> None:

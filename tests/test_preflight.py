@@ -6,6 +6,7 @@ import importlib
 import json
 import lzma
 import random
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import RECIPES, sentences, tiny_run
 from finetune_runs import BAD, GOOD, flags, sentence
 from test_contrastive import tiny_flags as contrastive_flags
@@ -21,8 +23,9 @@ from test_recipe_mlm import flags as mlm_flags
 from test_recipe_seq2seq import tiny_run as seq2seq_flags
 from test_tokenizer_training import tiny as tokenizer_flags
 
-from pipelines.checking import Check, PreflightConfig, checking
+from pipelines.checking import Check, CheckConfig, PreflightConfig, begin_check, checking, leave_check
 from pipelines.config import parse_config
+from pipelines.config_rules import check_ranges
 from pipelines.data.files import SourceFile, as_source
 from pipelines.data.readers import read_texts
 from pipelines.data.sampling import sample
@@ -379,10 +382,70 @@ def test_a_forecast_for_accelerators_that_are_not_here(corpus_file: Path, tmp_pa
     )
     assert check("pretrain_clm", *arguments, *settings, "--preflight.json", "found.json") == 0
     figures = json.loads(Path("found.json").read_text())["figures"]
-    forecast, plan = figures["forecast"], figures["plan"]
+    (forecast,), plan = figures["forecast"], figures["plan"]
     assert forecast["fits"] and forecast["memory_bytes"]["weights"] == 4 * plan["parameters"]["total"]
     assert forecast["cost"] == pytest.approx(2 * 8 * forecast["seconds"] / 3600)
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
+def test_a_forecast_of_a_billion_parameters_takes_no_memory_for_them(corpus_file: Path, tmp_path: Path) -> None:
+    arguments = tiny_run(corpus_file, tmp_path / "run", "--model.preset", "1b", "--data.block_size", "2048")
+    place = arguments.index("--model.config")
+    del arguments[place : place + 2]
+    found = tmp_path / "found.json"
+    settings = ("--preflight.device", "h100-80gb", "--preflight.processes", "64", "--preflight.parallelism", "fsdp2")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert check("pretrain_clm", *arguments, *settings, "--preflight.json", str(found), "--proof.enabled", "true") == 0
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    figures, findings = json.loads(found.read_text())["figures"], json.loads(found.read_text())["findings"]
+    parameters = figures["plan"]["parameters"]["total"]
+    assert 950_000_000 < parameters < 1_000_000_000 and grown < 2 * parameters  # weights would have four bytes each
+    assert figures["forecast"][0]["memory_bytes"]["weights"] == 4 * parameters // 64
+    left_out = {one["topic"] for one in findings if "without weights" in one["told"]}
+    assert left_out == {"attention", "proofs"}
+    assert not {"memory", "time"} & {one["topic"] for one in findings} and "memory_bytes" not in figures
+
+
+@pytest.mark.parametrize("recipe", ["pretrain_mlm", "finetune_qa"])
+def test_other_models_from_scratch_are_forecast_without_weights(recipe: str, corpus_file: Path, tmp_path: Path) -> None:
+    arguments = OTHERS[recipe](corpus_file, tmp_path / "run")
+    found = tmp_path / "found.json"
+    settings = ("--preflight.device", "a100-40gb", "--preflight.processes", "[1, 8]", "--preflight.json", str(found))
+    assert check(recipe, *arguments, *settings) == 0
+    content = json.loads(found.read_text())
+    one, many = content["figures"]["forecast"]
+    assert one["fits"] and (one["processes"], many["processes"]) == (1, 8)
+    assert many["memory_bytes"]["communication"] == one["memory_bytes"]["gradients"]  # of ddp
+    assert any(finding["topic"] == "proofs" and "without weights" in finding["told"] for finding in content["findings"])
+
+
+def test_measurements_that_take_weights_are_left_out_and_told() -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
+
+    from pipelines.models.encoder_decoder import check_encoder_decoder
+    from pipelines.models.pooling import Pooling, check_sentence_encoder
+
+    narrow = {"vocab_size": 64, "num_attention_heads": 1, "hidden_size": 8, "intermediate_size": 8}
+    t5 = {"vocab_size": 64, "d_model": 8, "d_kv": 8, "d_ff": 8, "num_heads": 1, "num_layers": 1}
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(AutoConfig.for_model("bert", num_hidden_layers=1, **narrow))
+        joined = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model("t5", **t5))
+    try:
+        for look in (
+            lambda: check_encoder_decoder(joined),
+            lambda: check_sentence_encoder(encoder, Pooling("mean"), 0),
+        ):
+            under_way = begin_check()
+            look()
+            assert [(one.level, one.topic) for one in under_way.findings] == [("warning", "attention")]
+    finally:
+        leave_check()
+
+
+@pytest.mark.parametrize(("wrong", "told"), [([8, 0], "at least 1; found 0"), ([], r"at least 1; found \[\]")])
+def test_accelerators_must_be_counted(wrong: list[int], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"preflight.processes must be {told}"):
+        check_ranges(CheckConfig(PreflightConfig(processes=wrong)))
 
 
 def test_an_unknown_accelerator_is_told_with_the_nearest(corpus_file: Path, tmp_path: Path, capsys: Any) -> None:

@@ -331,12 +331,14 @@ def test_continued_pretraining_enlarges_embeddings_for_a_larger_tokenizer(finish
     assert model.get_input_embeddings().weight.shape[0] == before + 2
 
 
-COMMITTED = sorted((RECIPES / "configs").glob("*/*.yaml"))
+COMMITTED = [
+    path for path in sorted((RECIPES / "configs").glob("*/*.yaml")) if (RECIPES / f"{path.parent.name}.py").is_file()
+]
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_committed_config_parses(path: Path) -> None:
-    assert len(COMMITTED) >= 2
+    assert len(COMMITTED) >= 40
     recipe = importlib.import_module(path.parent.name)
     config = parse_config(recipe.Config, str(RECIPES / f"{path.parent.name}.py"), ["--config", str(path)])
     assert set(yaml.safe_load(path.read_text())) <= set(config_to_dict(config))

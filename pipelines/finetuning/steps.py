@@ -20,6 +20,7 @@ from pipelines.finetuning.members import Member, run_members, split_folds
 from pipelines.finetuning.proving import FewRows, exact_loss, misjudged
 from pipelines.finetuning.scoring import weigh, write_evidence
 from pipelines.models.build import positions_of
+from pipelines.models.skeleton import is_skeleton
 from pipelines.models.vocabulary import vocabulary_size
 from pipelines.proofs.running import prove
 from pipelines.publishing.publish import finish_and_publish, open_run
@@ -180,8 +181,9 @@ def fit(
     plan = steps.make_plan(training, examples["train"], examples["validation"], model, state, share)
     loss = task.loss(model, plan.precision == "bf16")
     collator = TokenBudget(task.collate, training.max_tokens_per_batch, examples["train"].has_decoder)
-    parts = collator(_typical_rows(examples["train"], training.per_device_train_batch_size))
-    if not is_asked_for():  # with which the whole model may not fit
+    # Sharded, the whole model may not fit.
+    if not is_asked_for() and not is_skeleton(model, "time", "Time of a step here was not measured"):
+        parts = collator(_typical_rows(examples["train"], training.per_device_train_batch_size))
         seconds = micro_batch_seconds(model.to(state.device), loss.loss_sum, parts)
         plan = replace(plan, time_estimate_seconds=seconds * plan.gradient_accumulation_steps * plan.steps)
     arguments = training_arguments(training, plan, folder.checkpoints, has_gpu=state.device.type != "cpu")

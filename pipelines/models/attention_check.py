@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ConfigError
 from pipelines.models.encoder_inputs import EncoderInputs
+from pipelines.models.skeleton import is_skeleton
 from pipelines.models.sparse_head import SparseHead
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ def check_attention(model: "PreTrainedModel", isolate_documents: bool) -> dict[s
 
     Returns:
         The largest difference of a logit, as a share of the largest logit where that is above 1: `future`, and
-        `isolation` if isolate_documents.
+        `isolation` if isolate_documents; nothing for a model without weights.
 
     Raises:
         ConfigError: the model sees what it must not, or cannot compute.
     """
     import torch
 
+    if is_skeleton(model, "attention", "What the model's attention lets a position see was not measured"):
+        return {}
     was_training = model.training
     model.eval()
     half = min(5, (getattr(model.config, "max_position_embeddings", None) or 10) // 2)
@@ -75,7 +78,8 @@ def check_encoder(
 
     Returns:
         (inputs, head): what makes a packed batch the encoder's inputs, as measured; and what computes its head at
-        chosen positions alone, or None if the head does not treat each position by itself.
+        chosen positions alone, or None if the head does not treat each position by itself. Of a model without weights
+        that is taken for granted.
 
     Raises:
         ConfigError: the model sees what it must not, does not see what it must, or cannot compute.
@@ -83,6 +87,8 @@ def check_encoder(
     import torch
 
     inputs = EncoderInputs(model, isolate_documents)
+    if is_skeleton(model, "attention", "What the model's attention lets a position see was not measured"):
+        return inputs, None if compiled else SparseHead(model)
     was_training = model.training
     model.eval()
     room = (getattr(model.config, "max_position_embeddings", None) or 10_000) - inputs.offset

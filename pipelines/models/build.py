@@ -10,6 +10,7 @@ from pipelines.checking import refuse
 from pipelines.errors import ConfigError, did_you_mean
 from pipelines.models.dropout import set_dropout
 from pipelines.models.presets import PRESETS
+from pipelines.models.skeleton import storage_of_new_models
 from pipelines.models.vocabulary import resize_embeddings, vocabulary_size
 from pipelines.pretrained import checkpoint_of
 from pipelines.run import say
@@ -116,7 +117,8 @@ def build_model(
     """A model with the head of an objective and fp32 weights, fitting the tokenizer and the block size.
 
     From scratch, vocabulary, special tokens and (where the config does not say) positions follow the tokenizer and
-    block size; weights are drawn from torch's global generator. A checkpoint's embeddings are enlarged when the
+    block size; weights are drawn from torch's global generator (in a forecast there are none: models/skeleton.py). A
+    checkpoint's embeddings are enlarged when the
     tokenizer has more entries: see `resize_embeddings`.
 
     Args:
@@ -185,7 +187,8 @@ def build_model(
         _check(model_config, head)
         if dropout is not None:
             set_dropout(model_config, dropout)
-        model = with_attention(config.attn_implementation, auto_class.from_config, model_config)
+        with storage_of_new_models():
+            model = with_attention(config.attn_implementation, auto_class.from_config, model_config)
         model.float()
     if block_size is not None:
         check_positions(model, block_size, size_key)

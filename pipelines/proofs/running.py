@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.checking import Check, attempt, checking, end_check
 from pipelines.data.packing import TrainingBlocks
 from pipelines.errors import ProofError
+from pipelines.models.skeleton import is_skeleton
 from pipelines.proofs import proofs
 from pipelines.proofs.subject import Subject, first_rows
 from pipelines.run import say
@@ -93,6 +94,8 @@ def _rehearse(
     model_findings(check, subject.model, subject.tokenizer)
     evaluation: Any = getattr(config, "evaluation", None)
     trainings = getattr(evaluation, "seeds", 1) + (getattr(evaluation, "folds", None) or 0)
+    if is_skeleton(subject.model, "proofs", "Proofs were not made, memory and time of a step here not measured"):
+        return
     try:
         if config.proof.enabled:
             attempt(_prove, subject, state, otherwise=None)

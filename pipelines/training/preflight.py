@@ -14,6 +14,7 @@ from pipelines.run_folder import nearest_existing
 if TYPE_CHECKING:
     from pipelines.data.packing import TrainingBlocks
     from pipelines.sections import TrainingConfig
+    from pipelines.training.forecast import Forecast
     from pipelines.training.plan import Plan
     from pipelines.training.trainer import Objective
 
@@ -87,7 +88,9 @@ def _disk(check: Check, training: "TrainingConfig", plan: "Plan", folder: Path) 
         f"{counted(kept, 'checkpoint')} at once of {checkpoint / 1e6:,.1f} MB and the model: {needed / 1e9:,.2f} GB of "
         f"{free / 1e9:,.1f} GB free."
     )
-    if needed > free:
+    if needed > free and check.settings.device is not None:
+        check.note("warning", "disk", f"{told} The run of the forecast needs it elsewhere.")
+    elif needed > free:
         check.note("error", "disk", f"{told} Lower training.save_total_limit, or name another --run.dir.")
     else:
         check.note("ok", "disk", told)
@@ -190,33 +193,42 @@ def forecast_findings(
     settings = check.settings
     if settings.device is None:
         return
-    # Steps are as many, and each has the rows of all accelerators; epochs are as many, and have fewer steps.
-    more = settings.processes / plan.processes if training.max_steps is not None else 1.0
-    found = estimate_for_device(
-        model,
-        device=settings.device,
-        total_tokens=round(plan.total_tokens * more),
-        optim=training.optim,
-        recomputation="full" if training.activation_checkpointing else "none",
-        processes=settings.processes,
-        parallelism=settings.parallelism,
-        price_per_device_hour=settings.price_per_device_hour,
-        **shape,
-    )
+    check.figures["forecast"] = []
+    for processes in settings.processes if isinstance(settings.processes, list) else [settings.processes]:
+        # Steps are as many, and each has the rows of all accelerators; epochs are as many, and have fewer steps.
+        more = processes / plan.processes if training.max_steps is not None else 1.0
+        found = estimate_for_device(
+            model,
+            device=settings.device,
+            total_tokens=round(plan.total_tokens * more),
+            optim=training.optim,
+            recomputation="full" if training.activation_checkpointing else "none",
+            processes=processes,
+            parallelism=settings.parallelism,
+            price_per_device_hour=settings.price_per_device_hour,
+            **shape,
+        )
+        _tell(check, found, round(plan.total_tokens * more))
+
+
+def _tell(check: Check, found: "Forecast", total_tokens: int) -> None:
+    """Notes a forecast: memory of an accelerator, then time and price of the run."""
+    parallelism, processes = check.settings.parallelism, found.processes
     sizes = {name.replace("_", " "): size for name, size in found.memory_bytes.items() if size and name != "total"}
     parts = [f"{name} {size / 1e9:,.2f}" for name, size in sizes.items()]
-    many = f"{settings.processes} x {found.device.name}"
-    many += f", {settings.parallelism}" if settings.processes > 1 else ""
+    many = f"{processes} x {found.device.name}{f', {parallelism}' if processes > 1 else ''}"
     told = f"{many}: {found.needed_bytes / 1e9:,.1f} of {found.device.memory_bytes / 1e9:,.0f} GB each by formula "
     told += f"({', '.join(parts)}; allowance {found.allowance_bytes / 1e9:,.2f}); "
     told += f"at most {found.largest_micro_batch:,} rows at once fit."
     check.note("ok" if found.fits else "error", "forecast", told)
-    told = f"{many}: about {duration(found.seconds)} at {found.mfu:.0%} of the peak "
+    told = f"{many}: {total_tokens:,} tokens in about {duration(found.seconds)} at {found.mfu:.0%} of the peak "
     told += f"({found.tokens_per_second:,.0f} tokens a second), {found.device_hours:,.2f} device-hours"
     cost = "" if found.cost is None else f", which cost {found.cost:,.2f}"
     check.note("ok", "forecast", f"{told}{cost}. Never held against a GPU.")
-    figures = {"memory_bytes": found.memory_bytes, "seconds": found.seconds, "cost": found.cost, "fits": found.fits}
-    check.figures["forecast"] = figures | {"largest_micro_batch": found.largest_micro_batch}
+    figures: dict[str, Any] = {"processes": processes, "parallelism": parallelism, "total_tokens": total_tokens}
+    figures |= {"memory_bytes": found.memory_bytes, "needed_bytes": found.needed_bytes, "fits": found.fits}
+    figures |= {"seconds": found.seconds, "device_hours": found.device_hours, "cost": found.cost}
+    check.figures["forecast"].append(figures | {"largest_micro_batch": found.largest_micro_batch})
 
 
 def duration(seconds: float) -> str:
