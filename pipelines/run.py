@@ -7,8 +7,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pipelines.checking import CHECK, Checked, attempt, begin_check, leave_check
@@ -179,8 +179,24 @@ def is_first_process() -> bool:
 
 def say(line: str) -> None:
     """A line for the user, on standard error of the first process."""
+    for lines in _overhearing:
+        lines.append(line)
     if is_first_process():
         print(line, file=sys.stderr, flush=True)
+
+
+_overhearing: list[list[str]] = []
+
+
+@contextmanager
+def overhear() -> Iterator[list[str]]:
+    """Gathers what is said inside, on every process, to be said again where a result is taken from a cache."""
+    lines: list[str] = []
+    _overhearing.append(lines)
+    try:
+        yield lines
+    finally:
+        _overhearing.pop()
 
 
 class StopRequest:
