@@ -87,7 +87,7 @@ def main() -> None:
     print(f"{given.corpus.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for number in range(given.repeat + 1):
         with tempfile.TemporaryDirectory() as folder:
-            found = start(given.corpus.resolve(), flags, Path(folder))
+            found = start(given.corpus, flags, Path(folder))
         which = f"start {number}" if number else "filling the cache"
         told = f"{found.seconds:.1f} s to the first step, {found.cpu_seconds:.1f} s of CPU"
         print(f"{which}: {told}, peak {found.peak_anonymous_bytes / 1e6:,.0f} MB anonymous memory", flush=True)
