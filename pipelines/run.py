@@ -1,6 +1,7 @@
 """The process around a run: exit codes, messages on the first process, the wish to stop."""
 
 import errno
+import gc
 import os
 import shlex
 import signal
@@ -16,6 +17,9 @@ from pipelines.config import parse_config
 from pipelines.errors import PlumblineError
 
 ConfigT = TypeVar("ConfigT")
+# New objects between two searches for garbage while libraries are imported, which make some hundred thousand and no
+# garbage: at Python's own threshold a fifth of the time of importing transformers goes into searching.
+IMPORT_GC_THRESHOLD, GC_THRESHOLD = 50_000, gc.get_threshold()
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -29,6 +33,7 @@ def launch(
     """Runs a recipe and ends the process with its exit code; `positional` as for `parse_config`."""
     _follow_launcher()
     signal.signal(signal.SIGTERM, _interrupt)
+    gc.set_threshold(IMPORT_GC_THRESHOLD)
     code = run_recipe(main, config_class, recipe, positional=positional)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -183,6 +188,13 @@ def say(line: str) -> None:
         lines.append(line)
     if is_first_process():
         print(line, file=sys.stderr, flush=True)
+
+
+def end_imports() -> None:
+    """Once the large libraries are imported in a process of `launch`: their objects stay, and are searched no more."""
+    if gc.get_threshold()[0] == IMPORT_GC_THRESHOLD:
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
 
 
 _overhearing: list[list[str]] = []
