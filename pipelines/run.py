@@ -1,14 +1,15 @@
 """The process around a run: exit codes, messages on the first process, the wish to stop."""
 
 import errno
+import gc
 import os
 import shlex
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pipelines.checking import CHECK, Checked, attempt, begin_check, leave_check
@@ -16,6 +17,9 @@ from pipelines.config import parse_config
 from pipelines.errors import PlumblineError
 
 ConfigT = TypeVar("ConfigT")
+# New objects between two searches for garbage while libraries are imported, which make some hundred thousand and no
+# garbage: at Python's own threshold a fifth of the time of importing transformers goes into searching.
+IMPORT_GC_THRESHOLD, GC_THRESHOLD = 50_000, gc.get_threshold()
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -29,6 +33,7 @@ def launch(
     """Runs a recipe and ends the process with its exit code; `positional` as for `parse_config`."""
     _follow_launcher()
     signal.signal(signal.SIGTERM, _interrupt)
+    gc.set_threshold(IMPORT_GC_THRESHOLD)
     code = run_recipe(main, config_class, recipe, positional=positional)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -179,8 +184,31 @@ def is_first_process() -> bool:
 
 def say(line: str) -> None:
     """A line for the user, on standard error of the first process."""
+    for lines in _overhearing:
+        lines.append(line)
     if is_first_process():
         print(line, file=sys.stderr, flush=True)
+
+
+def end_imports() -> None:
+    """Once the large libraries are imported in a process of `launch`: their objects stay, and are searched no more."""
+    if gc.get_threshold()[0] == IMPORT_GC_THRESHOLD:
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLD)
+
+
+_overhearing: list[list[str]] = []
+
+
+@contextmanager
+def overhear() -> Iterator[list[str]]:
+    """Gathers what is said inside, on every process, to be said again where a result is taken from a cache."""
+    lines: list[str] = []
+    _overhearing.append(lines)
+    try:
+        yield lines
+    finally:
+        _overhearing.pop()
 
 
 class StopRequest:

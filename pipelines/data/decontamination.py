@@ -5,6 +5,7 @@ What counts as shared is told in `contamination`.
 
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,13 +126,35 @@ def read_evaluation_texts(names: str | Sequence[str], key: str = "data.decontami
     return [_read(name, key) for name in ([names] if isinstance(names, str) else names)]
 
 
+def evaluation_sources(
+    names: str | Sequence[str], key: str = "data.decontaminate"
+) -> tuple[list[SourceFile], list[Path]]:
+    """The files that `read_evaluation_texts` would read, and the cards that say which and how; raises as it does."""
+    files: list[SourceFile] = []
+    cards: list[Path] = []
+    for name in [names] if isinstance(names, str) else names:
+        with _naming(name, key):
+            files += [file for file, _ in _files_of(name, key)]
+            if not _is_file(name):
+                cards.append(_find_card(name, key)[0].path)
+    return files, cards
+
+
 def _read(name: str, key: str) -> EvaluationTexts:
     rows: list[list[str]] = []
     shown: list[str] = []
-    try:
+    with _naming(name, key):
         for file, choose in _files_of(name, key):
             rows += _rows(file, choose)
             shown.append(file.shown)
+    return EvaluationTexts(name, shown, rows)
+
+
+@contextmanager
+def _naming(name: str, key: str) -> Iterator[None]:
+    """Around work on an evaluation set, so that errors say which."""
+    try:
+        yield
     except HubError as error:
         raise HubError(
             f"{key} names {name!r}, whose files are not on this machine: {str(error).replace(ADVICE, '').strip()} Give "
@@ -140,12 +163,11 @@ def _read(name: str, key: str) -> EvaluationTexts:
     except PlumblineError as error:
         told = str(error)
         raise type(error)(told if told.startswith(key) else f"{key} names {name!r}: {told}") from None
-    return EvaluationTexts(name, shown, rows)
 
 
 def _files_of(name: str, key: str) -> Iterator[tuple[SourceFile, ChooseColumns]]:
     """The files that a name stands for, and which columns of them are read."""
-    if is_remote(name) or _is_path(name):
+    if _is_file(name):
         found = fetch_files(name, key) if is_remote(name) else find_files(name, key)
         yield from ((file, lambda columns, shown: list(dict.fromkeys(columns))) for file in found)
         return
@@ -157,8 +179,10 @@ def _files_of(name: str, key: str) -> Iterator[tuple[SourceFile, ChooseColumns]]
             yield from ((file, choose) for file in card_files(card, config, split))
 
 
-def _is_path(name: str) -> bool:
+def _is_file(name: str) -> bool:
     """Whether a name is that of files, there or not, rather than of a card."""
+    if is_remote(name):
+        return True
     endings = {*FORMATS, *COMPRESSIONS}
     return Path(name).expanduser().is_file() or glob.has_magic(name) or Path(name).suffix.lower() in endings
 

@@ -14,13 +14,14 @@ from pipelines.data.card_schema import CardConfig, DrawnSplit
 from pipelines.data.cards import DataCard
 from pipelines.data.columns import TextColumn, check_string
 from pipelines.data.decontamination import EvaluationTexts, find_contaminated_documents, read_evaluation_texts
+from pipelines.data.loaded import LoadedCorpus, corpus_folder, find_loaded, open_splits, origin_of, record_loaded
 from pipelines.data.preflight import corpus_findings
 from pipelines.data.readers import BATCH_ROWS, read_texts
 from pipelines.data.sampling import sample
 from pipelines.data.sources import Source, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
 from pipelines.errors import CardError, ConfigError, DataError, PlumblineError
-from pipelines.run import say
+from pipelines.run import overhear, say
 from pipelines.run_folder import RunFolder
 from pipelines.sections import CorpusConfig, DataFiles
 
@@ -57,8 +58,8 @@ def load_corpus(config: CorpusConfig, is_trained_on: bool = True) -> Corpus:
         config: the data section.
         is_trained_on: else its splits may be the same texts, and a check says nothing of it.
 
-    The documents are kept as Arrow files in `builders.cache_root()`, in a folder named by their fingerprint. The source
-    is read anew each time, so a changed file is always seen.
+    The documents are kept as Arrow files in `builders.cache_root()`, in a folder named by their fingerprint. A source
+    that is as it was is not read again (see `loaded`); a changed file is always seen.
 
     Raises:
         ConfigError: no source or several, or a setting that does not go with the source.
@@ -69,7 +70,23 @@ def load_corpus(config: CorpusConfig, is_trained_on: bool = True) -> Corpus:
     _check_drawing(config)
     source, check = open_source(config, ["text"]), checking()
     if check is not None:
-        source = sample(source, check, is_trained_on)
+        return _read(sample(source, check, is_trained_on), config, is_trained_on)
+    origin = origin_of(config, source, is_trained_on)
+    before = None if origin is None else find_loaded(origin)
+    if before is not None:
+        for line in before.told:
+            say(line)
+        return Corpus(source.name, before.splits, before.receipt, before.fingerprint, source.card)
+    with overhear() as told:
+        corpus = _read(source, config, is_trained_on)
+    if origin is not None and origin.is_settled and origin == origin_of(config, source, is_trained_on):
+        record_loaded(origin, LoadedCorpus(corpus.fingerprint, corpus.receipt, corpus.splits, told))
+    return corpus
+
+
+def _read(source: Source, config: CorpusConfig, is_trained_on: bool) -> Corpus:
+    """The corpus of a source, or of a sample of it, read and cached."""
+    check = checking()
     evaluation = read_evaluation_texts(config.decontaminate or [])
     drawn = drawn_split(source, config)
     readers = text_readers(source, config.columns, config.sample_by)
@@ -299,11 +316,12 @@ def _draw(
         "seed": drawn.seed if drawn.method == "hash" else None,
         "documents_cut": sides.cut,
     }
-    return {
+    drawn_tables = {
         "train": _write(sides.train, scratch / "drawn-train.arrow"),
         "validation": _write(sides.validation, scratch / "drawn-validation.arrow"),
-        **{split: table for split, table in tables.items() if split != "train"},
     }
+    (scratch / "train.arrow").unlink()  # a large corpus need not lie on the disk once more; it stays mapped till here
+    return drawn_tables | {split: table for split, table in tables.items() if split != "train"}
 
 
 def _decontaminate(
@@ -347,7 +365,6 @@ def _write(batches: Iterable["pa.RecordBatch"], path: Path) -> "pa.Table":
 def _finish(
     source: Source, seed: int, tables: dict[str, "pa.Table"], receipt: dict[str, Any], is_trained_on: bool
 ) -> Corpus:
-    import datasets
     import numpy as np
 
     from pipelines.data.tokenization import publish_folder
@@ -370,15 +387,18 @@ def _finish(
         receipt["builder"] = source.builder_receipt
 
     digest = fingerprint(tables)
-    folder = cache_root() / f"corpus-{digest}"
-    if not folder.is_dir():
+    folder = corpus_folder(digest)
+    was_there = folder.is_dir()
+    if not was_there:
         publish_folder(
             folder, lambda aside: [_write(table.to_batches(), aside / f"{s}.arrow") for s, table in tables.items()]
         )
-    splits = {split: datasets.Dataset.from_file(str(folder / f"{split}.arrow")) for split in tables}
+    splits = open_splits(folder, tables)
     for split, dataset in splits.items():
         if len(dataset) != tables[split].num_rows:
             raise DataError(f"The cached corpus {folder} is damaged: {split} has {len(dataset):,} rows. Delete it.")
+    if was_there and fingerprint({split: dataset.data.table for split, dataset in splits.items()}) != digest:
+        raise DataError(f"The cached corpus {folder} is damaged: its texts are not those it is named by. Delete it.")
     return Corpus(source.name, splits, receipt, digest, source.card)
 
 

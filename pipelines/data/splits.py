@@ -3,7 +3,7 @@
 Arrays named `hashes` are uint64 of shape (documents,); tables have the one column `text` of Arrow strings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The two sides of a drawn split, as record batches in source order."""
+    """The two sides of a drawn split, as record batches in source order, made as they are asked for."""
 
-    train: list["pa.RecordBatch"]
-    validation: list["pa.RecordBatch"]
+    train: Iterable["pa.RecordBatch"]
+    validation: Iterable["pa.RecordBatch"]
     moved: int  # whole documents that went to validation
     cut: int  # documents cut in two (0 or 1): the head stays in train, the rest is one more validation document
 
@@ -75,14 +75,15 @@ def draw_by_hash(table: "pa.Table", hashes: Any, share: float) -> Drawn:
             "Set --data.split_method tail to hold out the end of the text, or give --data.files.validation."
         )
     held_out = hashes <= distinct[max(1, int(share * len(distinct))) - 1]
-    train, validation = [], []
+    train, validation = _rows_where(table, ~held_out), _rows_where(table, held_out)
+    return Drawn(train, validation, moved=int(held_out.sum()), cut=0)
+
+
+def _rows_where(table: "pa.Table", mask: Any) -> Iterator["pa.RecordBatch"]:
     start = 0
     for batch in table.to_batches():
-        mask = held_out[start : start + batch.num_rows]
-        train.append(batch.filter(_as_mask(~mask)))
-        validation.append(batch.filter(_as_mask(mask)))
+        yield batch.filter(_as_mask(mask[start : start + batch.num_rows]))
         start += batch.num_rows
-    return Drawn(train, validation, moved=int(held_out.sum()), cut=0)
 
 
 def _as_mask(values: Any) -> "pa.Array":

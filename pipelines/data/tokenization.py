@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.checking import checking
+from pipelines.data.array_files import ArrayWriter
 from pipelines.data.builders import cache_root
 from pipelines.data.framing import document_frame
 from pipelines.data.loading import load_corpus, text_batches
@@ -129,7 +131,7 @@ def tokenize(
         publish_folder(folder, lambda aside: _write_stream(aside, documents, tokenizer, with_bytes))
     tokens_N = np.load(folder / "tokens.npy", mmap_mode="r")
     starts_D = np.load(folder / "document_starts.npy")
-    bytes_N = np.load(folder / "bytes.npy") if with_bytes else None
+    bytes_N = np.load(folder / "bytes.npy", mmap_mode="r") if with_bytes else None
     counts = json.loads((folder / "counts.json").read_text())
     if counts["tokens"] != len(tokens_N) or counts["documents"] != len(starts_D):
         raise DataError(f"The cached tokens in {folder} do not match their counts. Delete that folder and run again.")
@@ -228,49 +230,52 @@ def tokenize_old_domain(
 def _write_stream(aside: Path, documents: "Dataset", tokenizer: "PreTrainedTokenizerBase", with_bytes: bool) -> None:
     unk = tokenizer.unk_token_id
     bos, eos = document_frame(tokenizer)
-    streams: list[np.ndarray] = []
-    byte_streams: list[np.ndarray] = []
-    lengths: list[int] = []
-    text_bytes = unknown = 0
-    for texts in text_batches(documents):
-        encoded = tokenizer(
-            texts,
-            add_special_tokens=False,
-            split_special_tokens=True,  # a document may spell <|eos|> without ending
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=with_bytes,
-            verbose=False,
-        )
-        stream: list[int] = []
-        for text, ids in zip(texts, encoded["input_ids"], strict=True):
-            stream += [bos, *ids, eos]
-            lengths.append(len(ids) + 2)
-            text_bytes += len(text) if text.isascii() else len(text.encode())
-        streams.append(np.asarray(stream, dtype=np.int32))
-        if unk is not None and unk not in (bos, eos):
-            unknown += int((streams[-1] == unk).sum())
-        if with_bytes:
-            for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
-                byte_streams.append(token_bytes(text, offsets))
-    tokens_N = np.concatenate(streams)
-    starts_D = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64)
-    counts = {
-        "documents": len(lengths),
-        "bytes": text_bytes,
-        "bos_tokens": int((tokens_N[starts_D] == bos).sum()),
-        "eos_tokens": int((tokens_N == eos).sum()) - (len(lengths) if bos == eos else 0),
-        "text_tokens": sum(lengths) - 2 * len(lengths),
-        "unknown_tokens": unknown,
-        "tokens": len(tokens_N),
-    }
-    np.save(aside / "tokens.npy", tokens_N)
+    parts_D: list[np.ndarray] = []
+    text_bytes = token_bytes_sum = unknown = bos_tokens = eos_tokens = 0
+    with ExitStack() as files:
+        tokens = files.enter_context(ArrayWriter(aside / "tokens.npy", np.int32))
+        bytes_of_tokens = files.enter_context(ArrayWriter(aside / "bytes.npy", np.int32)) if with_bytes else None
+        for texts in text_batches(documents):
+            encoded = tokenizer(
+                texts,
+                add_special_tokens=False,
+                split_special_tokens=True,  # a document may spell <|eos|> without ending
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                return_offsets_mapping=with_bytes,
+                verbose=False,
+            )
+            stream: list[int] = []
+            starts: list[int] = []
+            for text, ids in zip(texts, encoded["input_ids"], strict=True):
+                starts.append(len(stream))
+                stream += [bos, *ids, eos]
+                text_bytes += len(text) if text.isascii() else len(text.encode())
+            batch_N, batch_starts = np.asarray(stream, dtype=np.int32), np.asarray(starts, dtype=np.int64)
+            parts_D.append(batch_starts + tokens.length)
+            tokens.append(batch_N)
+            bos_tokens += int((batch_N[batch_starts] == bos).sum())
+            eos_tokens += int((batch_N == eos).sum())
+            if unk is not None and unk not in (bos, eos):
+                unknown += int((batch_N == unk).sum())
+            if bytes_of_tokens is not None:
+                for text, offsets in zip(texts, encoded["offset_mapping"], strict=True):
+                    bytes_N = token_bytes(text, offsets)
+                    token_bytes_sum += int(bytes_N.sum())
+                    bytes_of_tokens.append(bytes_N)
+    starts_D = np.concatenate(parts_D)
+    if bytes_of_tokens is not None and (bytes_of_tokens.length, token_bytes_sum) != (tokens.length, text_bytes):
+        raise DataError(f"The token bytes ({token_bytes_sum}) do not add up to the text's ({text_bytes}).")
     np.save(aside / "document_starts.npy", starts_D)
-    if with_bytes:
-        bytes_N = np.concatenate(byte_streams)
-        if len(bytes_N) != len(tokens_N) or int(bytes_N.sum()) != text_bytes:
-            raise DataError(f"The token bytes ({bytes_N.sum()}) do not add up to the text's ({text_bytes}).")
-        np.save(aside / "bytes.npy", bytes_N)
+    counts = {
+        "documents": len(starts_D),
+        "bytes": text_bytes,
+        "bos_tokens": bos_tokens,
+        "eos_tokens": eos_tokens - (len(starts_D) if bos == eos else 0),
+        "text_tokens": tokens.length - 2 * len(starts_D),
+        "unknown_tokens": unknown,
+        "tokens": tokens.length,
+    }
     (aside / "counts.json").write_text(json.dumps(counts))
 
 

@@ -11,7 +11,7 @@ from pipelines.checking import attempt, checking
 from pipelines.environment import environment
 from pipelines.errors import ConfigError
 from pipelines.models.cost import count_parameters, training_flops_per_token
-from pipelines.run import Interrupted, StopRequest, say
+from pipelines.run import Interrupted, StopRequest, end_imports, say
 from pipelines.run_folder import RunFolder, compare_with_run, take_run_folder, write_run_files
 from pipelines.training import checkpoints, hardware, sharding
 from pipelines.training.energy import check_energy, measured_energy
@@ -48,7 +48,7 @@ WAIT = {"timeout": timedelta(hours=2)}
 
 
 def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "PartialState":
-    """Joins the process group, sets the CPU threads, and seeds all random numbers.
+    """Joins the process group, sets the CPU threads, and seeds all random numbers; imports are over.
 
     Raises:
         ConfigError: the launcher asks for what is not exact; energy cannot be measured.
@@ -60,6 +60,7 @@ def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "Pa
     from accelerate.utils import set_seed
 
     sharding.check_launcher()
+    end_imports()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
