@@ -116,7 +116,8 @@ def divide(opened: Sequence[OpenedSource], data: StreamableConfig) -> tuple[tupl
             drawn = np.random.default_rng([data.split_seed, number]).choice(len(units), count, replace=False)
             held += map(units.read, sorted(drawn.tolist()))
             trained = np.setdiff1d(trained, drawn)
-        fingerprint = digest(UNIT_BYTES, data.sample_by, one.choose.mapping, *(shard.stamp() for shard in one.shards))
+        stamps = [shard.stamp() for shard in one.shards]
+        fingerprint = digest(data.sample_by, one.choose.mapping, units.table_6U.tobytes(), *stamps)
         sources.append(StreamSource(one.name, one.weight, units, trained, fingerprint, one.record))
 
     def texts() -> "Iterator[pa.Array]":
