@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -191,17 +192,16 @@ def test_a_weight_that_never_comes_is_refused() -> None:
         balanced_pattern((1.0, 1e-6))
 
 
-def by_epoch(run: TrainingBlocks, source: int, places: int) -> dict[int, Counter[bytes]]:
-    """The blocks of a source that a run shows, by its passes over the source."""
+def by_epoch(run: TrainingBlocks, places: int) -> dict[int, dict[int, Counter[bytes]]]:
+    """The blocks that a run shows, by source and by its passes over the source."""
     order: Any = run.order
-    epochs: dict[int, Counter[bytes]] = {}
+    epochs: dict[int, dict[int, Counter[bytes]]] = {}
     for place in range(places):
-        found, lane, block = order.lanes.find(place)
+        source, lane, block = order.lanes.find(place)
         content = shown(run, [place])[0]
-        if found == source:
-            reader = order.reader(source, lane, run.rows)
-            epoch = reader.order.epoch_of(lane, reader.lanes, reader.walk(block)[0])
-            epochs.setdefault(epoch, Counter())[content] += 1
+        reader = order.reader(source, lane, run.rows)
+        epoch = reader.order.epoch_of(lane, reader.lanes, reader.walk(block)[0])
+        epochs.setdefault(source, {}).setdefault(epoch, Counter())[content] += 1
     return epochs
 
 
@@ -219,33 +219,30 @@ def blocks_of_source(text: Any, source: int) -> Counter[bytes]:
 @pytest.mark.parametrize("rows_per_step", [3, 100])
 def test_every_block_comes_once_in_every_epoch(text: Any, rows_per_step: int) -> None:
     """By content, over several epochs of each source, which has its own number of lanes."""
-    places = 6_000
+    places = 5_000
     run = run_of(text, places, rows_per_step)
-    for source in (1, 2):
-        expected, epochs = blocks_of_source(text, source), by_epoch(run, source, places)
+    for source, epochs in sorted(by_epoch(run, places).items()):
+        expected = blocks_of_source(text, source)
         last = max(epochs)
         whole = [epoch for epoch in epochs if epochs[epoch].total() == expected.total()]
-        assert len(whole) >= 2 and last > 2
+        assert len(whole) >= 1 and last >= 1
         assert all(epochs[epoch] == expected for epoch in whole)
         assert all(not epochs[epoch] - expected for epoch in epochs), "no block comes twice, nor one of another split"
-        assert shown(run, range(60)) != shown(run_of(text, places, rows_per_step, seed=8), range(60))
+    assert len(whole) > 4, "of the smallest source"
+    assert shown(run, range(60)) != shown(run_of(text, places, rows_per_step, seed=8), range(60))
 
 
-def test_a_planted_duplicate_is_seen(text: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check of the test above, and the count of targets in the receipt, see a block that comes twice."""
-    run = run_of(text, 2_000)
-    find = Lanes.find
-    monkeypatch.setattr(Lanes, "find", lambda self, place: find(self, 40 if place == 41 else place))
-    expected = sum((blocks_of_source(text, source) for source in range(3)), Counter[bytes]())
-    contents = Counter(shown(run, range(60)))
-    assert contents - expected, "one block came twice"
-    targets = sum(int((run[place]["shift_labels"] != -100).sum()) for place in range(run.last_place))
-    monkeypatch.undo()
-    monkeypatch.setattr(cutting, "UNIT_BYTES", UNIT)
-    assert run_receipt(text, run, run.targets())["training"]["rows"] == 2_000
-    if targets != run.targets():
-        with pytest.raises(DataError, match="targets of the run's rows"):
-            run_receipt(text, run, targets)
+def test_planted_defects_are_seen(text: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that comes twice and one that is left out do not pass the check above."""
+    find, places = Lanes.find, 5_000
+    expected = blocks_of_source(text, 2)
+    place = next(place for place in range(places) if run_of(text, places).order.lanes.find(place).source == 2)
+    later = next(at for at in range(place + 1, places) if run_of(text, places).order.lanes.find(at).source == 2)
+    assert by_epoch(run_of(text, places), places)[2][0] == expected
+    monkeypatch.setattr(Lanes, "find", lambda self, at: find(self, place if at == later else at))
+    found = by_epoch(run_of(text, places), places)[2][0]
+    assert found.total() == expected.total() and found != expected
+    assert (found - expected).total() == 1 == (expected - found).total()
 
 
 def test_the_account_adds_up_to_what_was_shown(text: Any) -> None:
@@ -263,10 +260,19 @@ def test_the_account_adds_up_to_what_was_shown(text: Any) -> None:
         run_receipt(text, run, targets - 1)
 
 
+def numbers(decoded: str) -> set[str]:
+    """The numbers that documents begin with, where they stand whole."""
+    return set(re.findall(r"<\|bos\|>(\d+) ", decoded))
+
+
 def test_validation_is_not_streamed(text: Any) -> None:
-    run = run_of(text, 4_000)
-    held = {text.validation.block(block)["input_ids"].tobytes() for block in range(len(text.validation))}
-    assert not held & {run[place]["input_ids"].tobytes() for place in range(0, 4_000, 3)}
+    """Each document begins with a number of its own, which no other has."""
+    run = run_of(text, 2_000)
+    decode = text.tokenizer.decode
+    held = numbers(decode(text.validation.tokens_N.tolist()))
+    streamed = {number for place in range(2_000) for number in numbers(decode(run[place]["input_ids"].tolist()))}
+    assert len(held) > 20 and len(streamed) > 200
+    assert not held & streamed
     assert text.receipt["validation_split"]["units"] == 3
     assert text.receipt["validation"]["rows"]["rows_read"] > 0
 
@@ -324,19 +330,20 @@ def test_a_shard_that_vanishes_or_changes_is_named(shards: Path, tmp_path: Path)
         shown(run_of(text, 3_000), range(3_000))
 
 
-def test_a_text_that_changed_between_two_starts_is_named(shards: Path, tmp_path: Path) -> None:
+def test_a_text_that_changed_between_two_starts_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The middle of a large shard is in no fingerprint of the start, but the counts know each unit's texts."""
-    path = write_jsonl(tmp_path / "a.jsonl", [f"{number} {text}" for number, text in enumerate(sentences(1_500))])
+    monkeypatch.setattr("pipelines.data.streaming.shards.EDGE_BYTES", 1_000)
+    path = write_jsonl(tmp_path / "a.jsonl", [f"{number} {text}" for number, text in enumerate(sentences(300))])
     data = DataConfig(streaming=True, files=DataFiles(train=str(path)))
     first = open_stream(data)
-    shown(run_of(first, 6_000), range(6_000))
+    shown(run_of(first, 1_500), range(1_500))
     content = path.read_bytes()
-    middle = content.index(b"returns", 90_000)
+    middle = content.index(b"returns", 20_000)
     path.write_bytes(content[:middle] + b"RETURNS" + content[middle + 7 :])
     again = open_stream(data)
     assert again.hashes["corpus"] == first.hashes["corpus"]
     with pytest.raises(DataError, match="holds another text than when it was first read"):
-        shown(run_of(again, 6_000), range(6_000))
+        shown(run_of(again, 1_500), range(1_500))
 
 
 def test_a_broken_line_is_named_by_its_number(tmp_path: Path) -> None:
@@ -393,7 +400,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(shards: Path, tmp_path: Path) -> None
     """Stopped, its counts lost, and gone on with: the weights of the run that was never stopped."""
     run(pretrain_clm, streamed_run(shards, tmp_path / "whole"))
     with pytest.raises(Interrupted):
-        run(pretrain_clm, streamed_run(shards, tmp_path / "run", "--run.stop_at_step", "5"))
+        run(pretrain_clm, streamed_run(shards, tmp_path / "stopped", "--run.stop_at_step", "5"))
+    shutil.copytree(tmp_path / "stopped", tmp_path / "run")  # this process still holds the lock of the first
     for counts in Path(os.environ["PLUMBLINE_CACHE"]).glob("stream-*.counts"):
         counts.unlink()
     run(pretrain_clm, streamed_run(shards, tmp_path / "run"))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_DOCUMENTS = 1_000
+BATCH_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,17 @@ def hold_out(arrays: Iterable["pa.Array"]) -> HeldOut:
 
 
 def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
-    """The texts of a split, a thousand at a time."""
+    """The texts of a split, a thousand at a time, fewer long ones: what is made of them takes many times the room."""
     for batch in documents.with_format("arrow").iter(batch_size=BATCH_DOCUMENTS):
-        yield batch.column("text").to_pylist()
+        texts: list[str] = []
+        size = 0
+        for text in batch.column("text").to_pylist():
+            if texts and size + len(text) > BATCH_CHARACTERS:
+                yield texts
+                texts, size = [], 0
+            texts.append(text)
+            size += len(text)
+        yield texts
 
 
 def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
