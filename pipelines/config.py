@@ -21,6 +21,7 @@ from pipelines.config_rules import (
     capitalized,
     check_needs,
     check_ranges,
+    check_streaming,
     check_training_extra,
     drop_alternatives,
     refuse_two,
@@ -90,6 +91,7 @@ def parse_config(
         attempt(check.json_path, otherwise=None)
     check_ranges(config)
     check_needs(config)
+    check_streaming(config)
     check_training_extra(config)
     return config
 

@@ -11,7 +11,7 @@ from pipelines.errors import ConfigError, did_you_mean
 # Stating one of these keys unsets the others where an earlier layer stated them, so that
 # `--data.files.train my.txt` replaces the data card of default.yaml. Two in one layer are an error.
 ALTERNATIVES = (
-    ("data.card", "data.name", "data.files"),
+    ("data.card", "data.name", "data.files", "data.sources"),
     ("model.preset", "model.name", "model.config"),
     ("tokenizer.name", "tokenizer.vocab_size"),
     ("model.name", "tokenizer.vocab_size"),  # a checkpoint brings its own tokenizer
@@ -277,6 +277,49 @@ def check_needs(config: Any) -> None:
     for key, needed in NEEDS:
         if values.get(key) is not None and not values.get(needed, True):
             refuse(ConfigError(f"{key} is {values[key]}, which has no effect without --{needed} true."))
+
+
+# Keys that a stream has no use for, and why.
+NOT_STREAMED = {
+    "data.decontaminate": "the whole corpus would have to be searched first",
+    "data.max_train_documents": "how much is read follows from training.max_steps",
+    "masking.whole_word_mask": "its targets could only be counted by reading the whole run again",
+    "training.dataloader_num_workers": "each process tokenizes ahead in a thread, and workers would do it again",
+}
+
+
+def check_streaming(config: Any) -> None:
+    """Raises ConfigError for what does not go with data.streaming, or needs it."""
+    data: Any = getattr(config, "data", None)
+    if not hasattr(data, "streaming"):
+        return
+    if not data.streaming:
+        if data.sources:
+            refuse(ConfigError("data.sources is a mixture, which has no effect without --data.streaming true."))
+        return
+    values = dict(flatten(dataclasses.asdict(config)))
+    for key, why in NOT_STREAMED.items():
+        if values.get(key):
+            advice = "clean the corpus with recipes/prepare_corpus.py first, or " if key == "data.decontaminate" else ""
+            told = f"{key} is {values[key]}, which does not go with data.streaming: {why}."
+            refuse(ConfigError(f"{told} {advice.capitalize()}{'leave' if advice else 'Leave'} it out."))
+            _set_default(config, key)
+    if data.split_method != "hash":
+        told = f"data.split_method is {data.split_method}, but of a stream whole units are held out, drawn by seed."
+        refuse(ConfigError(f"{told} Leave it out."))
+        data.split_method = "hash"
+    if config.training.max_steps is None:
+        refuse(
+            ConfigError(
+                "data.streaming needs training.max_steps: how many blocks an epoch has is not known before all of the "
+                "corpus was read. Set --training.max_steps."
+            )
+        )
+        config.training.max_steps = 1_000
+    for name, source in (data.sources or {}).items():
+        if not source.weight > 0 or source.weight == float("inf"):
+            refuse(ConfigError(f"data.sources.{name}.weight must be above 0; found {source.weight:g}."))
+            source.weight = 1.0
 
 
 def check_training_extra(config: Any) -> None:

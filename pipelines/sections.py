@@ -97,7 +97,25 @@ class CorpusConfig(SourceConfig):
 
 
 @dataclass
-class DataConfig(CorpusConfig):
+class MixedSource(SourceConfig):
+    """data.sources.<name>: one source of a mixture; the keys of data, and its weight."""
+
+    weight: float = 1.0
+    """Share of the blocks that come from this source, relative to the weights of the others."""
+
+
+@dataclass
+class StreamableConfig(CorpusConfig):
+    """data: the text and its splits, read whole or streamed (docs/data_cards.md, docs/streaming.md)."""
+
+    streaming: bool = False
+    """Read json lines, parquet or text from disk or the Hub piece by piece, as training comes to it."""
+    sources: dict[str, MixedSource] | None = None
+    """With streaming: several sources instead of one, such as '{web: {files: {train: a.jsonl}, weight: 3}, ...}'."""
+
+
+@dataclass
+class DataConfig(StreamableConfig):
     """data: the text, its splits and its blocks (docs/data_cards.md)."""
 
     block_size: int = 512
@@ -411,7 +429,7 @@ class SentenceSimilarityEvaluationConfig:
 
 
 @dataclass
-class RowDataConfig(CorpusConfig):
+class RowDataConfig(StreamableConfig):
     """data: the text, its splits and its rows (docs/data_cards.md)."""
 
     block_size: int = 256

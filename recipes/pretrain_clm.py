@@ -37,9 +37,9 @@ def main(config: Config) -> None:
     from functools import partial
 
     from pipelines.data.collation import BlockCollator
-    from pipelines.data.loading import load_corpus
-    from pipelines.data.receipt import training_receipt
-    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
+    from pipelines.data.streaming.opening import open_text
+    from pipelines.data.streaming.receipt import run_receipt
+    from pipelines.data.tokenization import tokenize_old_domain
     from pipelines.evaluation.language_modeling import evaluate_language_model, ngram_baseline, sample_continuations
     from pipelines.models.attention_check import check_attention
     from pipelines.models.build import build_model
@@ -55,8 +55,7 @@ def main(config: Config) -> None:
 
     state = steps.start_processes(config.run, config.training)
     with state.main_process_first():  # the others read its cache
-        corpus = load_corpus(config.data)
-        text = tokenize_corpus(corpus, config.tokenizer, config.model, config.data.block_size)
+        text = open_text(config.data, config.tokenizer, config.model, config.data.block_size)
         old = tokenize_old_domain(config.old_domain, text.tokenizer, config.data.block_size)
     model = build_model("causal", config.model, text.tokenizer, config.data.block_size, text.new_tokens)
     check_attention(model, config.data.isolate_documents)
@@ -97,8 +96,7 @@ def main(config: Config) -> None:
         return
 
     save_model(trainer, text.tokenizer, folder)
-    receipt = text.receipt | {"training": training_receipt(trainer.blocks, trainer.account.targets)}
-    folder.write_json("receipt.json", receipt)
+    folder.write_json("receipt.json", run_receipt(text, trainer.blocks, trainer.account.targets))
     baseline, ngram = ngram_baseline(trainer.blocks, text.validation, plan.vocab_size, config.evaluation)
     metrics |= baseline
     samples = sample_continuations(

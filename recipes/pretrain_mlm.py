@@ -40,10 +40,11 @@ def main(config: Config) -> None:
 
     from pipelines.data.collation import BlockCollator
     from pipelines.data.framing import frame_texts
-    from pipelines.data.loading import load_corpus
     from pipelines.data.masking import Masking
-    from pipelines.data.receipt import masked_receipt, training_receipt
-    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
+    from pipelines.data.receipt import masked_receipt
+    from pipelines.data.streaming.opening import open_text
+    from pipelines.data.streaming.receipt import run_receipt
+    from pipelines.data.tokenization import tokenize_old_domain
     from pipelines.data.tokenizer_training import MASK
     from pipelines.evaluation import masked_language_modeling as evaluation
     from pipelines.models.attention_check import check_encoder
@@ -61,8 +62,7 @@ def main(config: Config) -> None:
     state = steps.start_processes(config.run, config.training)
     block_size, words = config.data.block_size, config.masking.whole_word_mask
     with state.main_process_first():  # the others read its cache
-        corpus = load_corpus(config.data)
-        text = tokenize_corpus(corpus, config.tokenizer, config.model, block_size, [MASK], words)
+        text = open_text(config.data, config.tokenizer, config.model, block_size, [MASK], words)
         text.receipt.update({split: masked_receipt(text.receipt[split]) for split in ("train", "validation")})
         old = tokenize_old_domain(config.old_domain, text.tokenizer, block_size)
     masking = Masking.of(config.masking, text.tokenizer)
@@ -101,8 +101,7 @@ def main(config: Config) -> None:
 
     frame_texts(text.tokenizer)  # the encoder reads texts as it read documents
     save_model(trainer, text.tokenizer, folder)
-    trained = {"training": training_receipt(trainer.blocks, trainer.account.targets)}
-    folder.write_json("receipt.json", text.receipt | trained)
+    folder.write_json("receipt.json", run_receipt(text, trainer.blocks, trainer.account.targets))
     baseline, neighbours = scorer.baselines(trainer.blocks, plan.vocab_size)
     metrics |= scorer.pseudo_perplexity(trainer.model) | baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, neighbours))

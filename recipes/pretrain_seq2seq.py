@@ -40,9 +40,10 @@ class Config:
 def main(config: Config) -> None:
     from pipelines.data.denoising import make_denoising, special_tokens
     from pipelines.data.document_rows import DocumentRows, Seq2SeqCollator, cut_rows
-    from pipelines.data.loading import load_corpus
-    from pipelines.data.receipt import padding_receipt, training_receipt
-    from pipelines.data.tokenization import tokenize_corpus, tokenize_old_domain
+    from pipelines.data.receipt import padding_receipt
+    from pipelines.data.streaming.opening import open_text
+    from pipelines.data.streaming.receipt import run_receipt
+    from pipelines.data.tokenization import tokenize_old_domain
     from pipelines.evaluation.denoising import FixedDamage
     from pipelines.models.encoder_decoder import build_encoder_decoder, check_encoder_decoder
     from pipelines.proofs.running import prove
@@ -58,8 +59,7 @@ def main(config: Config) -> None:
     state = steps.start_processes(config.run, config.training)
     block_size, special = config.data.block_size, special_tokens(config.denoising, config.data.block_size)
     with state.main_process_first():  # the others read its cache
-        corpus = load_corpus(config.data)
-        text = tokenize_corpus(corpus, config.tokenizer, config.model, block_size, special)
+        text = open_text(config.data, config.tokenizer, config.model, block_size, special)
         old = tokenize_old_domain(config.old_domain, text.tokenizer, block_size)
     denoising = make_denoising(config.denoising, text.tokenizer, block_size)
     text = cut_rows(text, denoising)
@@ -99,9 +99,9 @@ def main(config: Config) -> None:
         return
 
     save_model(trainer, text.tokenizer, folder)
-    trained = training_receipt(trainer.blocks, trainer.account.targets)
-    trained |= padding_receipt(trainer.blocks, trainer.account.positions)
-    folder.write_json("receipt.json", text.receipt | {"training": trained})
+    receipt = run_receipt(text, trainer.blocks, trainer.account.targets)
+    receipt["training"] |= padding_receipt(trainer.blocks, trainer.account.positions)
+    folder.write_json("receipt.json", receipt)
     baseline, ngram = scorer.baselines(trainer.blocks, plan.vocab_size)
     metrics |= baseline
     folder.write_json("samples.json", scorer.samples(trainer.model, text.tokenizer, ngram))

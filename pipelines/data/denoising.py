@@ -116,6 +116,10 @@ class Denoising(ABC):
         """A row without targets."""
         return documents.filler()
 
+    def row_targets(self, documents: PackedDocuments, blocks: np.ndarray) -> np.ndarray:
+        """Labels of the given rows, int64."""
+        return documents.targets_per_block()[blocks]
+
     def targets(self, run: TrainingBlocks) -> int:
         """Labels of all rows of a run."""
         return run.targets_of_blocks()

@@ -5,7 +5,8 @@ Shape legend: N tokens of the stream, D documents, R rows, B rows of a batch, T 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from pipelines.data.denoising import SHORTEST_TEXT, Denoising
 from pipelines.data.order import BucketedOrder, RowShape, TrainingOrder, padded_shape
 from pipelines.data.packing import IGNORE_INDEX, PackedDocuments
 from pipelines.data.receipt import rows_receipt
+from pipelines.data.streaming.documents import StreamedDocuments
 from pipelines.errors import DataError
 
 if TYPE_CHECKING:
@@ -150,7 +152,9 @@ def cut_rows(text: "TokenizedCorpus", denoising: Denoising) -> "TokenizedCorpus"
         DataError: a split has no row, or a total does not close.
     """
     receipt = dict(text.receipt)
-    train, validation = (DocumentRows.of(split, denoising) for split in (text.train, text.validation))
+    stream: Any = text.train if isinstance(text.train, StreamedDocuments) else None
+    packed = text.train if stream is None else stream.sample
+    train, validation = (DocumentRows.of(split, denoising) for split in (packed, text.validation))
     for name, rows in (("train", train), ("validation", validation)):
         if not len(rows):
             raise DataError(
@@ -158,4 +162,6 @@ def cut_rows(text: "TokenizedCorpus", denoising: Denoising) -> "TokenizedCorpus"
                 "show one. Give longer documents, or a tokenizer with shorter tokens (--tokenizer.vocab_size)."
             )
         receipt[name] = receipt[name] | {"blocks": rows_receipt(receipt[name]["tokens"]["text_tokens"], rows)}
+    if stream is not None:
+        train = stream.with_rows(train, partial(DocumentRows.of, denoising=denoising), repr(denoising))
     return replace(text, train=train, validation=validation, receipt=receipt)

@@ -81,6 +81,14 @@ def as_source(path: Path, shown: str, named: str) -> SourceFile:
     Raises:
         DataError: not a known ending, or the file is empty.
     """
+    format, compression = format_of(shown, named)
+    if path.stat().st_size == 0:
+        raise DataError(f"{shown} is empty (0 bytes). Expected at least one document.")
+    return SourceFile(path, shown, format, compression)
+
+
+def format_of(shown: str, named: str) -> tuple[str, str | None]:
+    """The format and compression that the ending of `named` tells. Raises DataError if it tells none."""
     endings = [ending.lower() for ending in Path(posixpath.basename(named)).suffixes]
     compression = endings.pop() if endings and endings[-1] in COMPRESSIONS else None
     ending = endings[-1] if endings else ""
@@ -90,9 +98,7 @@ def as_source(path: Path, shown: str, named: str) -> SourceFile:
             f"{shown} has {found}.{did_you_mean(ending, FORMATS) if ending else ''} "
             f"Known: {', '.join(FORMATS)}, each also with {', '.join(COMPRESSIONS)}. Rename or convert the file."
         )
-    if path.stat().st_size == 0:
-        raise DataError(f"{shown} is empty (0 bytes). Expected at least one document.")
-    return SourceFile(path, shown, FORMATS[ending], compression)
+    return FORMATS[ending], compression
 
 
 def _find(path: str, key: str) -> list[SourceFile]:

@@ -16,7 +16,7 @@ from pipelines.data.columns import TextColumn, check_string
 from pipelines.data.decontamination import EvaluationTexts, find_contaminated_documents, read_evaluation_texts
 from pipelines.data.loaded import LoadedCorpus, corpus_folder, find_loaded, open_splits, origin_of, record_loaded
 from pipelines.data.preflight import corpus_findings
-from pipelines.data.readers import BATCH_ROWS, read_texts
+from pipelines.data.readers import BATCH_ROWS, read_texts, with_text
 from pipelines.data.sampling import sample
 from pipelines.data.sources import Source, open_source
 from pipelines.data.splits import draw_by_hash, draw_tail, text_buffers, text_hashes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_DOCUMENTS = 1_000
+BATCH_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,49 @@ def _read(source: Source, config: CorpusConfig, is_trained_on: bool) -> Corpus:
         return _finish(source, drawn.seed, tables, receipt, is_trained_on)
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """A validation split that is read by itself: documents, counts as in Corpus.receipt, and fingerprint."""
+
+    documents: "datasets.Dataset"
+    receipt: dict[str, Any]
+    fingerprint: str
+
+
+def hold_out(arrays: Iterable["pa.Array"]) -> HeldOut:
+    """Cleans the texts of a validation split and keeps them, as load_corpus does those of a corpus.
+
+    Raises:
+        DataError: no text is left.
+    """
+    import datasets
+
+    from pipelines.data.tokenization import publish_folder
+
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".loading-", dir=cache_root()) as scratch:
+        table, receipt = _clean("validation", arrays, Path(scratch))
+        receipt["rows_kept"] = table.num_rows
+        receipt["bytes"] = sum(int(offsets[-1] - offsets[0]) for offsets, _ in text_buffers(table))
+        digest = fingerprint({"validation": table})
+        folder = cache_root() / f"corpus-{digest}"
+        if not folder.is_dir():
+            publish_folder(folder, lambda aside: _write(table.to_batches(), aside / "validation.arrow"))
+        return HeldOut(datasets.Dataset.from_file(str(folder / "validation.arrow")), receipt, digest)
+
+
 def text_batches(documents: "datasets.Dataset") -> Iterator[list[str]]:
-    """The texts of a split, a thousand at a time."""
+    """The texts of a split, a thousand at a time, fewer long ones: what is made of them takes many times the room."""
     for batch in documents.with_format("arrow").iter(batch_size=BATCH_DOCUMENTS):
-        yield batch.column("text").to_pylist()
+        texts: list[str] = []
+        size = 0
+        for text in batch.column("text").to_pylist():
+            if texts and size + len(text) > BATCH_CHARACTERS:
+                yield texts
+                texts, size = [], 0
+            texts.append(text)
+            size += len(text)
+        yield texts
 
 
 def training_documents(run_folder: Path) -> Iterator[Sequence[str]] | None:
@@ -137,7 +177,7 @@ def corpus_of_run(run_folder: Path) -> Corpus | None:
         The corpus; None if the folder holds no config.yaml, or that of a run on labelled rows.
 
     Raises:
-        ConfigError: config.yaml cannot be read.
+        ConfigError: config.yaml cannot be read; the run streamed its corpus.
         CheckpointError: environment.json cannot be read.
         DataError: the corpus is another one than the run was trained on, by the fingerprint in environment.json.
         CardError, ConfigError, DataError, HubError: the source cannot be read any more; see `load_corpus`.
@@ -145,6 +185,11 @@ def corpus_of_run(run_folder: Path) -> Corpus | None:
     config = corpus_config(run_folder)
     if config is None:
         return None
+    if run_config(run_folder)["data"].get("streaming"):
+        raise ConfigError(
+            f"The run in {run_folder} streamed its corpus, which is too large to be read again as a whole. A corpus "
+            "that was cleaned by recipes/prepare_corpus.py can be published and searched as the files that it wrote."
+        )
     try:
         corpus = load_corpus(config)
     except PlumblineError as error:
@@ -276,19 +321,14 @@ def _hub_texts(dataset: "datasets.Dataset", choose: TextColumn, name: str) -> It
 def _clean(split: str, arrays: Iterable["pa.Array"], scratch: Path) -> tuple["pa.Table", dict[str, Any]]:
     """Writes the documents that have text to `scratch`; returns them, mapped, with the counts of what was dropped."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     read, null, empty = 0, 0, 0
 
     def documents() -> Iterator["pa.RecordBatch"]:
         nonlocal read, null, empty
         for array in arrays:
-            texts = array.drop_null()
-            blank = pc.or_(pc.equal(pc.binary_length(texts), 0), pc.utf8_is_space(texts))
-            kept = texts.filter(pc.invert(blank))
-            read += len(array)
-            null += len(array) - len(texts)
-            empty += len(texts) - len(kept)
+            kept, nulls, blanks = with_text(array)
+            read, null, empty = read + len(array), null + nulls, empty + blanks
             yield pa.record_batch({"text": kept})
 
     table = _write(documents(), scratch / f"{split}.arrow")

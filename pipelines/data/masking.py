@@ -138,8 +138,9 @@ class Masking:
         if self.whole_word_mask:
             rows = (run[place]["labels"] for place in range(run.last_place))
             return sum(int((labels_T != IGNORE_INDEX).sum()) for labels_T in rows)
-        times = run.order.consumed(run.last_place)
-        counts = [
-            self._count(int(run.documents.text_positions(index).sum())) for index in np.flatnonzero(times).tolist()
-        ]
-        return int((np.array(counts, dtype=np.int64) * times[times > 0]).sum())
+        return run.targets_of_blocks()
+
+    def row_targets(self, documents: PackedDocuments, blocks: np.ndarray) -> np.ndarray:
+        """Masked positions of the rows made of the given blocks, int64, where whole words do not decide."""
+        counts = [self._count(int(self.maskable(documents, index).sum())) for index in blocks.tolist()]
+        return np.array(counts, dtype=np.int64)

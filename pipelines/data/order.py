@@ -3,8 +3,8 @@
 Shape legend: R rows (or blocks).
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,12 +25,45 @@ class TrainingOrder:
     Every block comes exactly once in each epoch, whatever the batch size and process count.
     """
 
+    baseline_rows: ClassVar[int | None] = None  # that baselines are fitted to; None: all
+
     blocks: int
     seed: int
+    _permutation_of_epoch: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def epoch_permutation(self, epoch: int) -> np.ndarray:
         """The blocks in the order of one epoch."""
         return np.random.default_rng([self.seed, epoch]).permutation(self.blocks)
+
+    def locate(self, documents: Any, place: int, rows: Any) -> tuple[Any, int, list[int]]:
+        """What stands at a place: documents, a block of them, and the seed of the row's random numbers.
+
+        Args:
+            documents: of the run.
+            place: in the run.
+            rows: what a row is.
+        """
+        epoch, within = divmod(place, self.blocks)
+        if epoch not in self._permutation_of_epoch:
+            self._permutation_of_epoch.clear()
+            self._permutation_of_epoch[epoch] = self.epoch_permutation(epoch)
+        return documents, int(self._permutation_of_epoch[epoch][within]), [self.seed, epoch, within, 1]
+
+    def targets(self, documents: Any, places: int, rows: Any) -> int:
+        """Supervised positions of the rows at places 0 .. places-1."""
+        times = self.consumed(places)
+        seen = np.flatnonzero(times)
+        return int((rows.row_targets(documents, seen) * times[seen]).sum())
+
+    def filled_positions(self, documents: Any, places: int) -> int:
+        """Positions with a token that the rows of DocumentRows at places 0 .. places-1 take on both sides."""
+        lengths_R = documents.input_lengths_R + documents.target_lengths_R
+        return int((lengths_R * self.consumed(places)).sum())
+
+    def consumed_segments(self, documents: Any, places: int) -> tuple[np.ndarray, np.ndarray]:
+        """`PackedDocuments.segments` of the blocks at places 0 .. places-1, each once."""
+        segments: tuple[np.ndarray, np.ndarray] = documents.segments(np.flatnonzero(self.consumed(places)))
+        return segments
 
     def consumed(self, places: int) -> np.ndarray:
         """How often each block stands at places 0 .. places-1, int64."""

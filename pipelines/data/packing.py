@@ -204,6 +204,10 @@ class Rows(Protocol):
         """A row without targets."""
         ...
 
+    def row_targets(self, documents: PackedDocuments, blocks: np.ndarray) -> np.ndarray:
+        """Supervised positions of the rows made of the given blocks, int64, where they follow from the blocks."""
+        ...
+
     def targets(self, run: "TrainingBlocks") -> int:
         """Supervised positions of all rows of a run."""
         ...
@@ -217,6 +221,10 @@ class PlainRows:
 
     def filler(self, documents: Any) -> dict[str, np.ndarray]:
         return documents.filler()
+
+    def row_targets(self, documents: Any, blocks: np.ndarray) -> np.ndarray:
+        targets: np.ndarray = documents.targets_per_block()[blocks]
+        return targets
 
     def targets(self, run: "TrainingBlocks") -> int:
         return run.targets_of_blocks()
@@ -242,7 +250,6 @@ class TrainingBlocks:
         self.documents = cast(PackedDocuments, documents)  # evaluations of packed text rely on all of it
         self.order, self.places, self.last_place = order, places, last_place
         self.rows: Rows = PlainRows() if rows is None else rows
-        self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
         return self.places
@@ -250,16 +257,22 @@ class TrainingBlocks:
     def __getitem__(self, place: int) -> dict[str, np.ndarray]:
         if place >= self.last_place:
             return self.rows.filler(self.documents)
-        epoch, within = divmod(place, self.order.blocks)
-        if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, self.order.epoch_permutation(epoch)
-        generator = np.random.default_rng([self.order.seed, epoch, within, 1])
-        return self.rows.row(self.documents, int(self._permutation[within]), generator)
+        documents, index, seed = self.order.locate(self.documents, place, self.rows)
+        return self.rows.row(documents, index, np.random.default_rng(seed))
 
     def targets(self) -> int:
         """Supervised positions of all rows."""
         return self.rows.targets(self)
 
     def targets_of_blocks(self) -> int:
-        """The same where a row has the targets of its block."""
-        return int((self.documents.targets_per_block() * self.order.consumed(self.last_place)).sum())
+        """The same where a row's follow from its block."""
+        return self.order.targets(self.documents, self.last_place, self.rows)
+
+    @property
+    def baseline_places(self) -> int:
+        """Places, from the first, whose rows baselines are fitted to: all, but of a stream the first alone."""
+        return min(self.last_place, self.order.baseline_rows or self.last_place)
+
+    def consumed_segments(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a model saw, as `PackedDocuments.segments`, each block once; of a stream, the first rows alone."""
+        return self.order.consumed_segments(self.documents, self.last_place)

@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines.data.columns import check_string, not_text
@@ -56,6 +57,16 @@ def read_texts(file: SourceFile, choose: ChooseColumn, sample_by: str) -> Iterat
         raise DataError(f"{file.shown} has no rows. Expected at least one document.")
 
 
+def with_text(texts: "pa.Array") -> tuple["pa.Array", int, int]:
+    """The texts that hold more than blanks, and how many are null and how many empty."""
+    import pyarrow.compute as pc
+
+    stated = texts.drop_null()
+    blank = pc.or_(pc.equal(pc.binary_length(stated), 0), pc.utf8_is_space(stated))
+    kept = stated.filter(pc.invert(blank))
+    return kept, len(texts) - len(stated), len(stated) - len(kept)
+
+
 def _read(file: SourceFile, choose: ChooseColumn, sample_by: str) -> Iterator["pa.Array"]:
     if file.format == "text":
         return _read_text(file, sample_by)
@@ -88,6 +99,18 @@ def _read_text(file: SourceFile, sample_by: str) -> Iterator["pa.Array"]:
             yield _from_bytes([rest.strip(b"\n")], file)
 
 
+def text_documents(data: bytes, sample_by: str, file: SourceFile) -> "pa.Array":
+    """The documents of a whole text file, or of whole lines or paragraphs of one, as an Arrow string array."""
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # as Python's text mode
+    if sample_by == "document":
+        documents = [data]
+    elif sample_by == "line":
+        documents = data.removesuffix(b"\n").split(b"\n")
+    else:
+        documents = [paragraph.strip(b"\n") for paragraph in re.split(rb"\n{2,}", data)]
+    return _from_bytes([document for document in documents if document or (sample_by == "line" and data)], file)
+
+
 def _from_bytes(documents: list[bytes], file: SourceFile) -> "pa.Array":
     import pyarrow as pa
 
@@ -104,9 +127,6 @@ def _from_bytes(documents: list[bytes], file: SourceFile) -> "pa.Array":
 
 
 def _read_json(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
-    import pyarrow as pa
-    import pyarrow.json
-
     column: str | None = None
     offset, line = 0, 1
     with open_bytes(file) as stream:
@@ -122,19 +142,37 @@ def _read_json(file: SourceFile, choose: ChooseColumn) -> Iterator["pa.Array"]:
                 line += chunk.count(b"\n")
                 continue
             if column is None:
-                column = choose(_json_columns(chunk, file, line), file.shown)
-            try:
-                table = pyarrow.json.read_json(
-                    pa.BufferReader(chunk),
-                    read_options=pyarrow.json.ReadOptions(block_size=len(chunk) + 1),
-                    parse_options=pyarrow.json.ParseOptions(
-                        explicit_schema=pa.schema({column: pa.string()}), unexpected_field_behavior="ignore"
-                    ),
-                )
-            except pa.ArrowInvalid as error:
-                _explain_json(chunk, column, file, line, str(error))
-            yield from table.column(column).chunks
+                column = choose(json_columns(chunk, file, line), file.shown)
+            yield from json_line_texts(chunk, column, file, partial(int, line))
             line += chunk.count(b"\n")
+
+
+def json_line_texts(chunk: bytes, column: str, file: SourceFile, line: Callable[[], int]) -> list["pa.Array"]:
+    """One column of some whole JSON lines, as Arrow string arrays; null where a line has none.
+
+    Args:
+        chunk: the lines, UTF-8.
+        column: which.
+        file: they are of, for messages.
+        line: gives the number of the first of them, which messages say; called only for those.
+
+    Raises:
+        DataError: a line holds no object, or something else than text in that column.
+    """
+    import pyarrow as pa
+    import pyarrow.json
+
+    try:
+        table = pyarrow.json.read_json(
+            pa.BufferReader(chunk),
+            read_options=pyarrow.json.ReadOptions(block_size=len(chunk) + 1),
+            parse_options=pyarrow.json.ParseOptions(
+                explicit_schema=pa.schema({column: pa.string()}), unexpected_field_behavior="ignore"
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        _explain_json(chunk, column, file, line(), str(error))
+    return list(table.column(column).chunks)
 
 
 def is_json_lines(start: bytes) -> bool:
@@ -175,7 +213,8 @@ def json_value_rows(data: bytes, file: SourceFile) -> list[dict[str, Any]]:
     return rows
 
 
-def _json_columns(chunk: bytes, file: SourceFile, line: int) -> list[str]:
+def json_columns(chunk: bytes, file: SourceFile, line: int) -> list[str]:
+    """The keys of the first PEEK_ROWS of some JSON lines, of which the first is number `line`. May raise DataError."""
     columns: dict[str, None] = {}
     for place, row in enumerate(chunk.split(b"\n", PEEK_ROWS)[:PEEK_ROWS]):
         if row.strip():

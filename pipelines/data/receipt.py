@@ -24,11 +24,11 @@ def split_receipt(rows: dict[str, Any], counts: dict[str, int], documents: Packe
     ends = len(documents.document_starts_D)
     padding = positions - len(documents.tokens_N)
     targets = int(documents.targets_per_block().sum())
-    _close("documents kept by loading = documents tokenized", rows["rows_kept"], counts["documents"])
-    _close("bytes kept by loading = bytes tokenized", rows["bytes"], counts["bytes"])
+    close("documents kept by loading = documents tokenized", rows["rows_kept"], counts["documents"])
+    close("bytes kept by loading = bytes tokenized", rows["bytes"], counts["bytes"])
     tokens = counts["text_tokens"] + counts["bos_tokens"] + counts["eos_tokens"]
-    _close("text + BOS + EOS tokens = tokens in blocks", tokens, len(documents.tokens_N))
-    _close("positions = targets + document ends + padding", positions, targets + ends + padding)
+    close("text + BOS + EOS tokens = tokens in blocks", tokens, len(documents.tokens_N))
+    close("positions = targets + document ends + padding", positions, targets + ends + padding)
     return {
         "rows": rows,
         "tokens": counts | {"bytes_per_token": counts["bytes"] / max(counts["text_tokens"], 1)},
@@ -58,7 +58,7 @@ def masked_receipt(split: dict[str, Any]) -> dict[str, Any]:
     blocks = {name: count for name, count in split["blocks"].items() if name not in names}
     text = split["tokens"]["text_tokens"]
     ends = split["tokens"]["bos_tokens"] + split["tokens"]["eos_tokens"]
-    _close("positions = text + BOS + EOS + padding", blocks["positions"], text + ends + blocks["padding"])
+    close("positions = text + BOS + EOS + padding", blocks["positions"], text + ends + blocks["padding"])
     return split | {"blocks": blocks | {"text_positions": text, "document_frame_positions": ends}}
 
 
@@ -73,7 +73,7 @@ def sentence_receipt(text_tokens: int, sentences: int, tokens_kept: int, left_ou
     Raises:
         DataError: a token of text is in no part, or in two.
     """
-    _close("text tokens = tokens in sentences + tokens left out", text_tokens, tokens_kept + left_out[1])
+    close("text tokens = tokens in sentences + tokens left out", text_tokens, tokens_kept + left_out[1])
     return {
         "blocks": sentences,
         "tokens_in_sentences": tokens_kept,
@@ -93,7 +93,7 @@ def rows_receipt(text_tokens: int, rows: "DocumentRows") -> dict[str, int]:
         DataError: a token of text is in no part, or in two.
     """
     kept, (short, short_tokens) = int(rows.lengths_R.sum()), rows.too_short
-    _close("text tokens = tokens in rows + tokens in parts too short", text_tokens, kept + short_tokens)
+    close("text tokens = tokens in rows + tokens in parts too short", text_tokens, kept + short_tokens)
     return {
         "blocks": len(rows),
         "block_size": rows.block_size,
@@ -118,8 +118,7 @@ def padding_receipt(run: TrainingBlocks, positions: int) -> dict[str, float]:
     Raises:
         DataError: the batches had less room than the rows have tokens.
     """
-    rows: Any = run.documents
-    filled = int(((rows.input_lengths_R + rows.target_lengths_R) * run.order.consumed(run.last_place)).sum())
+    filled = run.order.filled_positions(run.documents, run.last_place)
     if filled > positions:
         raise DataError(f"The receipt does not close: {filled:,} tokens stood in {positions:,} positions.")
     return {
@@ -141,7 +140,7 @@ def training_receipt(run: TrainingBlocks, targets_trained: int) -> dict[str, Any
         DataError: the trainer did not see exactly the targets of those rows.
     """
     rows, times = run.last_place, run.order.consumed(run.last_place)
-    _close("targets of the run's rows = targets in the trainer's batches", run.targets(), targets_trained)
+    close("targets of the run's rows = targets in the trainer's batches", run.targets(), targets_trained)
     return {
         "rows": rows,
         "epochs": rows / run.order.blocks,
@@ -151,7 +150,8 @@ def training_receipt(run: TrainingBlocks, targets_trained: int) -> dict[str, Any
     }
 
 
-def _close(total: str, left: int, right: int) -> None:
+def close(total: str, left: int, right: int) -> None:
+    """Raises DataError if the two sides of a total differ."""
     if left != right:
         raise DataError(
             f"The receipt does not close: {total} fails with {left:,} and {right:,}. This is a defect of Plumbline, or "

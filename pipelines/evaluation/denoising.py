@@ -107,7 +107,7 @@ class FixedDamage:
         if order is None:
             return {}, None
         started = time.perf_counter()
-        seen = {run[place]["labels"].tobytes() for place in range(run.last_place)}
+        seen = {run[place]["labels"].tobytes() for place in range(run.baseline_places)}
         targets_N, starts_S = self._segments(np.frombuffer(row, dtype=np.int64) for row in sorted(seen))
         model = KneserNeyModel.fit(targets_N, starts_S, vocab_size, order)
         frequency_V = np.bincount(np.delete(targets_N, starts_S), minlength=vocab_size) + 1.0

@@ -87,8 +87,7 @@ def ngram_baseline(
     if order is None:
         return {}, None
     started = time.perf_counter()
-    seen = np.flatnonzero(run.order.consumed(run.last_place))
-    model = KneserNeyModel.fit(*run.documents.segments(seen), vocab_size=vocab_size, order=order)
+    model = KneserNeyModel.fit(*run.consumed_segments(), vocab_size=vocab_size, order=order)
     blocks = len(validation) if config.max_blocks is None else min(config.max_blocks, len(validation))
     log_probabilities = model.log_probabilities(*validation.segments(np.arange(blocks)))
     scored = log_probabilities[~np.isnan(log_probabilities)]

@@ -120,8 +120,7 @@ class FixedMask:
         """
         if not self.config.baselines:
             return {}, None
-        seen = np.flatnonzero(run.order.consumed(run.last_place))
-        model = NeighbourModel.fit(*run.documents.segments(seen), vocab_size, self.masking.random_token_ids)
+        model = NeighbourModel.fit(*run.consumed_segments(), vocab_size, self.masking.random_token_ids)
         parts = [visible_neighbours(self.row(index)) for index in range(self.blocks)]
         left_N, right_N, tokens_N = (np.concatenate(column) for column in zip(*parts, strict=True))
         scores = {"unigram": model.score_unigram(tokens_N), "neighbours": model.score(left_N, right_N, tokens_N)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.data.packing import PackedDocuments, Rows, TrainingBlocks
+from pipelines.data.streaming.documents import StreamedDocuments
 from pipelines.training.trainer import Objective, parts_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def first_rows(documents: Any, seed: int, rows: Rows | None = None) -> TrainingB
         seed: of the order.
         rows: says what a block is to the objective.
     """
+    if isinstance(documents, StreamedDocuments):
+        documents = documents.sample
     if isinstance(documents, PackedDocuments):
         documents = documents.shortened()
     count = min(len(documents), 64)

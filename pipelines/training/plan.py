@@ -47,6 +47,8 @@ class Plan:
     memory_estimate_bytes: dict[str, int]
     time_estimate_seconds: float
     padding_share: float
+    estimated: bool = False
+    """Whether train_documents, train_tokens, train_blocks and epochs are estimates, as those of a stream are."""
 
     @property
     def total_tokens(self) -> int:

@@ -117,7 +117,8 @@ def start_run(
     each = f" ({tokens['bytes_per_token']:.2f} bytes each)" if packed else ""
     say(
         f"{plan.parameters['total']:,} parameters, {plan.precision} on {plan.device}; "
-        f"{plan.train_documents:,} {'documents' if packed else 'rows'} = {plan.train_tokens:,} tokens"
+        f"{'about ' if plan.estimated else ''}{plan.train_documents:,} {'documents' if packed else 'rows'} = "
+        f"{plan.train_tokens:,} tokens"
         f"{each} = "
         f"{plan.train_blocks:,} {'blocks' if packed else 'examples'} of at most {plan.block_size}\n"
         f"{plan.steps:,} steps of {plan.tokens_per_step:,} tokens ({plan.epochs:.2f} epochs), "
@@ -241,6 +242,7 @@ def make_plan(
         ),
         time_estimate_seconds=time_estimate_seconds(flops, steps * tokens_per_step, rate, state.num_processes),
         padding_share=shape.padding_share,
+        estimated=getattr(train, "is_estimate", False),
     )
     if check is not None:
         attempt(forecast_findings, check, training, plan, model, memory_shape, otherwise=None)

@@ -73,7 +73,8 @@ def _counts_of_run(run: Run) -> dict[str, Any]:
     if not run.trains_by_steps or not isinstance(training, dict):
         return {}
     counts = {f"training.{name}": value for name, value in training.items()}
-    counts |= {"plan.train_blocks": run.plan["train_blocks"]}
+    if not run.plan.get("estimated"):  # of a stream, only the blocks of the units read are known
+        counts |= {"plan.train_blocks": run.plan["train_blocks"]}
     counts |= {f"metrics.{name}": value for name, value in run.metrics.items()}
     counts["rows of the steps made"] = min(run.plan["rows"], run.last_step * run.plan["rows_per_step"])
     account = run.folder.checkpoints / f"checkpoint-{run.last_step}" / checkpoints.ACCOUNT
