@@ -48,15 +48,15 @@ def require_ray(key: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "://" in address:
         raise ConfigError(
-            f"{_ADDRESS} is {address!r}; expected host:port as `ray start --head` tells it, or auto. This process must "
-            "run on a node of the cluster."
+            f"{_ADDRESS} is {address!r}; expected host:port of the cluster's head node, or auto. This process must run "
+            "on a node of the cluster."
         )
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
     except OSError as error:
         raise ConfigError(
-            f"{_ADDRESS} is {address!r}, but nothing answers there ({error.strerror or error}). Start the cluster with "
-            f"`ray start --head`, or unset {_ADDRESS} to use this machine alone."
+            f"{_ADDRESS} is {address!r}, but nothing answers there ({error.strerror or error}). Start the cluster's "
+            f"head node, or unset {_ADDRESS} to use this machine alone."
         ) from None
 
 
@@ -76,8 +76,8 @@ def join_cluster() -> Any:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(
-                f"No Ray cluster could be joined: {error} Start one with `ray start --head`, or unset {_ADDRESS} to "
-                "use this machine alone."
+                f"No Ray cluster could be joined: {error} Start its head node, or unset {_ADDRESS} to use this machine "
+                "alone."
             ) from None
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end this process without a word
         nodes = [node for node in ray.nodes() if node["Alive"]]
