@@ -31,8 +31,10 @@ class PreparedDataConfig(SourceConfig):
 class PrepareConfig:
     """prepare: how the work is divided, and what is written (docs/preparation.md)."""
 
+    engine: Literal["local", "ray"] = "local"
+    """Where work items are done: on this machine, or on all nodes of a Ray cluster that share the run folder."""
     workers: int | None = None
-    """Processes. Default: one for each core. Changes nothing that is written."""
+    """Processes; with ray, items at once. Default: one for each core. Changes nothing that is written."""
     chunk_megabytes: float = 8.0
     """Text of one work item, which one process holds and which is not done again after an interruption."""
     shard_megabytes: float = 256.0

@@ -21,6 +21,7 @@ from pipelines.run import Interrupted, is_first_process, say
 # Keys that may change when a run goes on: they change speed, memory or what is written, not what is learned.
 # The batch is compared as a whole (rows per step), by take_run_folder; so may most of `evaluation`.
 RESUMABLE_KEYS = {
+    "prepare.engine",
     "prepare.workers",
     "proof.enabled",
     "run.threads",
@@ -42,6 +43,7 @@ RESUMABLE_KEYS = {
     "training.dataloader_num_workers",
     "training.max_loss_spike",
     "sweep.trials",
+    "sweep.engine",
     "sweep.workers",
     "sweep.timeout_minutes",
     "sweep.test",

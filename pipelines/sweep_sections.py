@@ -26,8 +26,10 @@ class SweepConfig:
     """Ends trials early whose evaluations on the way are worse than those of others."""
     trials: int | None = None
     """Trials in all. Default: 20; grid: all combinations."""
+    engine: Literal["local", "ray"] = "local"
+    """Where trials run: on this machine, or on the nodes of a Ray cluster that share the run folder."""
     workers: int = 1
-    """Trials at once, each with its share of the CPU threads, or a GPU."""
+    """Trials at once, each with its share of this machine's CPU threads, or a GPU."""
     seed: int = 42
     """Seed of what is drawn."""
     timeout_minutes: float | None = None

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import gzip
 import hashlib
-import importlib
+import importlib.util
 import io
 import json
 import shutil
@@ -20,6 +20,7 @@ from unittest import mock
 
 import yaml
 from conftest import RECIPES, TINY_MODEL, sentences
+from ray_stand_in import stand_in
 
 Content = str | bytes | Callable[[Path], None]  # of a file, or what makes a file or folder at a path
 
@@ -326,4 +327,19 @@ def held(folder: Path) -> Iterator[None]:
     (folder / "run").mkdir(exist_ok=True)
     with (folder / "run/.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def without_ray(folder: Path) -> Iterator[None]:
+    """Ray is not installed."""
+    find = importlib.util.find_spec
+    with mock.patch("importlib.util.find_spec", lambda name, *more: None if name == "ray" else find(name, *more)):
+        yield
+
+
+@contextmanager
+def with_ray(folder: Path) -> Iterator[None]:
+    """Ray is installed, or something in its place."""
+    with stand_in():
         yield

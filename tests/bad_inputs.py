@@ -32,6 +32,8 @@ from bad_input_files import (
     tagged,
     talk,
     with_card,
+    with_ray,
+    without_ray,
 )
 
 During = Callable[[Path], AbstractContextManager[None]]
@@ -1945,6 +1947,23 @@ PREPARATION = [
         "A column that is not called text is never guessed to be it.",
         "Map it, as the message says.",
         small_preparation() | {"reviews.csv": "body,stars\ngood,5\n"},
+    ),
+    BadInput(
+        "Ray that is not installed",
+        "prepare_corpus.py --config small.yaml --prepare.engine ray",
+        "Ray is an extra, which work on several machines needs on each of them.",
+        "Install it with the command that the message gives, or work on this machine alone.",
+        small_preparation(),
+        during=without_ray,
+    ),
+    BadInput(
+        "Ray cluster that does not answer",
+        "prepare_corpus.py --config small.yaml --prepare.engine ray",
+        "Ray itself would wait for minutes; the port is looked at first.",
+        "Start the cluster, correct RAY_ADDRESS, or unset it.",
+        small_preparation(),
+        environment={"RAY_ADDRESS": "127.0.0.1:1"},
+        during=with_ray,
     ),
 ]
 

@@ -15,6 +15,7 @@ GROUND |= {
     "preparation_sections",
     "sweep_sections",
     "recipe_process",
+    "ray_cluster",
 }
 GROUND |= {"emails", "text_search"}
 # package or module of pipelines/ -> what it may import from pipelines, itself aside
@@ -37,6 +38,7 @@ ALLOWED = {
     "argument_types": {"errors"},
     "run": {"checking", "config", "errors"},
     "recipe_process": {"run"},
+    "ray_cluster": {"errors", "run"},
     "run_folder": {"checking", "config", "config_rules", "errors", "run"},
     "environment": {"run"},
     "data": GROUND,

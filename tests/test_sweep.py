@@ -596,8 +596,8 @@ def drive(folder: Path, *flags: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
-def wait_for(path: Path, text: str) -> None:
-    deadline = time.monotonic() + 30
+def wait_for(path: Path, text: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
     while not path.is_file() or text not in path.read_text():
         assert time.monotonic() < deadline, path
         time.sleep(0.02)

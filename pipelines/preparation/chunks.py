@@ -1,6 +1,7 @@
 """The source, cut into work items of about equal size: the same ones every time, whoever works on them."""
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,10 +94,15 @@ def table_of_bytes(data: bytes) -> "pa.Table":
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
+def aside_of(path: Path) -> Path:
+    """Where a file is written before it takes its name: of nobody else, who may do the same item."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+
+
 @contextmanager
 def synced(path: Path) -> Iterator[BinaryIO]:
     """A file to be written, which takes its name when all of it is on the disk."""
-    aside = path.with_suffix(".aside")
+    aside = aside_of(path)
     with aside.open("wb") as sink:
         yield sink
         sink.flush()

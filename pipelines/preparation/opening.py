@@ -23,9 +23,11 @@ from pipelines.preparation.cleaning import CleaningSettings, begin_cleaning, cle
 from pipelines.preparation.data_card import check_card
 from pipelines.preparation.language import check_language
 from pipelines.preparation.minhash import check_near_duplicates
+from pipelines.preparation.ray_workers import RayWorkers
 from pipelines.preparation.scrubbing import begin_scrubbing
 from pipelines.preparation.shards import begin_writing
 from pipelines.preparation.workers import Steps, Workers, default_workers
+from pipelines.ray_cluster import require_ray
 from pipelines.run import Interrupted, is_first_process, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
 
@@ -45,7 +47,7 @@ class PreparationRun:
     evaluation: list[EvaluationTexts]
     lookup: EvaluationLookup | None
     """Of the evaluation sets, if there are any."""
-    workers: Workers
+    workers: Workers | RayWorkers
     started: float = field(default_factory=time.monotonic)
     resumed: bool = False
 
@@ -110,7 +112,12 @@ def open_run(config: Any, recipe: str) -> PreparationRun | None:
         "scrub": (begin_scrubbing, settings),
         "write": (begin_writing, ()),
     }
-    workers = Workers(work, config.prepare.workers or default_workers())
+    workers: Workers | RayWorkers
+    if config.prepare.engine == "ray":
+        folder = RunFolder(folder.path.absolute(), folder.recipe)  # as the other nodes find it
+        workers = RayWorkers(work, config.prepare.workers, folder.path)
+    else:
+        workers = Workers(work, config.prepare.workers or default_workers())
     run = PreparationRun(folder, config, source, evaluation, lookup, workers)
     if next(texts_of(run), None) is None:  # a column that is not there is told, too, before anything is written
         raise _no_rows(source)
@@ -141,6 +148,7 @@ def _sizes(config: Any) -> None:
 
 _CHECKS = {
     "prepare": _sizes,
+    "engine": lambda config: require_ray("prepare.engine") if config.prepare.engine == "ray" else None,
     "libraries": _libraries,
     "language": lambda config: check_language(config.language) if config.language.enabled else None,
     "quality": lambda config: quality.check_quality(config.quality),

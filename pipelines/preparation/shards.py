@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.preparation.chunks import read_part
+from pipelines.preparation.chunks import aside_of, read_part
 from pipelines.preparation.workers import Work
 
 ROW_GROUP = 10_000  # documents
@@ -59,6 +59,6 @@ def write_shard(path: Path, slices: Any) -> None:
 
     tables = [read_part(one.path)[0].slice(one.start, one.stop - one.start) for one in slices]
     table = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
-    aside = path.with_name(f".{path.name}")
+    aside = aside_of(path)
     pq.write_table(table, aside, row_group_size=ROW_GROUP, compression="zstd")
     os.replace(aside, path)

@@ -171,6 +171,8 @@ def write_shards(run: PreparationRun) -> None:
         )
     items = [(run.corpus / f"train-{number:05}.parquet", slices) for number, slices in enumerate(shards)]
     run.workers.do("write", items)
+    for left in run.corpus.glob(".train-*"):  # by a process that was ended while it wrote
+        left.unlink()
 
 
 def finish(run: PreparationRun) -> None:

@@ -28,7 +28,7 @@ class Workers:
 
     def __init__(self, steps: Steps, processes: int) -> None:
         self.processes = processes
-        self._here = _Doer(steps)
+        self._here = Doer(steps)
         self._pool: ProcessPoolExecutor | None = None
 
     def do(self, step: str, items: Iterable[tuple[Path, Any]]) -> None:
@@ -77,7 +77,7 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
 
-class _Doer:
+class Doer:
     """Does items in one process."""
 
     def __init__(self, steps: Steps) -> None:
@@ -85,20 +85,21 @@ class _Doer:
         self._works: dict[str, Work] = {}
 
     def do(self, step: str, path: Path, item: Any) -> None:
+        """Does an item of a step, which is begun with its first."""
         if step not in self._works:
             begin, settings = self.steps[step]
             self._works[step] = begin(*settings)
         self._works[step](path, item)
 
 
-_doer: _Doer | None = None
+_doer: Doer | None = None
 
 
 def _begin(steps: Steps) -> None:
     global _doer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the first one ends the others
     end_with_parent()
-    _doer = _Doer(steps)
+    _doer = Doer(steps)
 
 
 def _do(step: str, path: Path, item: Any) -> None:

@@ -11,10 +11,12 @@ from pipelines.checking import Checked, attempt, checking, end_check
 from pipelines.config import config_to_yaml, read_yaml
 from pipelines.environment import environment
 from pipelines.errors import ConfigError, TrainingError
+from pipelines.ray_cluster import leave_cluster, require_ray
 from pipelines.report import finish_run
 from pipelines.run import Interrupted, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, print_result, write_run_files
 from pipelines.sweeps.definition import Sweep, read_sweep, refuse_other_base
+from pipelines.sweeps.ray_trials import RayTrial
 from pipelines.sweeps.results import results, write_results, write_trials
 from pipelines.sweeps.space import corners
 from pipelines.sweeps.study import Study, require_optuna
@@ -47,6 +49,9 @@ def run_sweep(config: Any, recipe: str) -> None:
     sweep = read_sweep(config.sweep, Path(recipe).resolve().parent)
     attempt(require_optuna, otherwise=None)
     folder = attempt(find_run_folder, config, recipe, otherwise=RunFolder(Path("runs")))
+    if config.sweep.engine == "ray":
+        attempt(require_ray, "sweep.engine", otherwise=None)
+        folder = RunFolder(folder.path.absolute(), folder.recipe)  # as the other nodes find it
     saved = folder.path / "base.yaml"
     if saved.is_file() and not config.run.overwrite:
         refuse_other_base(sweep.base, read_yaml(saved), folder.path)
@@ -61,6 +66,7 @@ def run_sweep(config: Any, recipe: str) -> None:
     try:
         _search(sweep, folder, config)
     finally:
+        leave_cluster()
         folder.unlock()
 
 
@@ -110,13 +116,20 @@ def _threads(config: Any) -> int:
     return config.run.threads or max(1, cpu_threads(None) // config.sweep.workers)
 
 
+def _process(folder: TrialFolder, sweep: Sweep, config: Any, device: str | None = None) -> TrialProcess | RayTrial:
+    command = folder.command(sweep.recipe)
+    if config.sweep.engine == "ray":
+        return RayTrial(command, folder.log, _threads(config))
+    return TrialProcess(command, folder.log, device)
+
+
 @dataclass
 class _Running:
     """A trial under way in one of the places of the workers."""
 
     trial: "Trial"
     folder: TrialFolder
-    process: TrialProcess | None
+    process: TrialProcess | RayTrial | None
     place: int
     pruned: bool = False
 
@@ -195,7 +208,7 @@ class _Runner:
             return
         folder.config.write_text(config_to_yaml(made), encoding="utf-8")
         folder.wait_until_free()
-        one.process = TrialProcess(folder.command(self.sweep.recipe), folder.log, self._device(place))
+        one.process = _process(folder, self.sweep, self.config, self._device(place))
 
     def _device(self, place: int) -> str | None:
         """The GPU of a worker, of those that this process may use; None: all of them, as there is one worker."""
@@ -259,7 +272,7 @@ def _test(sweep: Sweep, study: Study, folder: RunFolder, config: Any) -> dict[st
         place.config.write_text(config_to_yaml(made), encoding="utf-8")
         say(f"Training the settings of trial {best.number} once more, to score them on the test split")
         place.wait_until_free()
-        process = TrialProcess(place.command(sweep.recipe), place.log)
+        process = _process(place, sweep, config)
         try:
             code = process.wait()
         except KeyboardInterrupt:

@@ -51,6 +51,19 @@ class TrialProcess:
         return self._process.wait()
 
 
+def is_locked(run: Path) -> bool:
+    """Whether a process writes to a run folder."""
+    lock = run / ".lock"
+    if not lock.is_file():
+        return False
+    with lock.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 @dataclass(frozen=True)
 class TrialFolder:
     """The files of a trial: trials/<number>/, the run folder; <number>.yaml, its config; <number>.log, what it said."""
@@ -79,19 +92,12 @@ class TrialFolder:
 
     def wait_until_free(self) -> None:
         """Waits for a process that still writes to the run folder: that of a sweep which was killed."""
-        lock = self.run.path / ".lock"
-        if not lock.is_file():
-            return
         told = False
-        with lock.open("a") as stream:
-            while True:
-                try:
-                    return fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    if not told:
-                        say(f"Waiting for the process that writes to {self.run.path}")
-                        told = True
-                    time.sleep(_LOCK_SECONDS)
+        while is_locked(self.run.path):
+            if not told:
+                say(f"Waiting for the process that writes to {self.run.path}")
+                told = True
+            time.sleep(_LOCK_SECONDS)
 
     def evaluations(self, metrics: tuple[str, ...]) -> list[tuple[int, float]]:
         """(step, figure) of the evaluations on the way so far, the last step of the run not among them."""
