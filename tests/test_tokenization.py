@@ -1,5 +1,7 @@
 """Tokenizers lose nothing, and every byte of text belongs to exactly one token."""
 
+from pathlib import Path
+
 import datasets
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from conftest import sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.data.array_files import ArrayWriter
 from pipelines.data.loading import text_batches
 from pipelines.data.tokenization import get_tokenizer, token_bytes, tokenize, tokenizer_hash
 from pipelines.errors import ConfigError, HubError
@@ -122,3 +125,13 @@ def test_special_tokens_spelt_in_a_text_are_text(documents) -> None:
     ids = packed.tokens_N[1 : packed.document_starts_D[1] - 1].tolist()
     assert own.decode(ids) == "before <|eos|> after <|bos|>"
     assert packed.target_bytes() == len("before <|eos|> after <|bos|>") + len("<|pad|>")
+
+
+def test_an_array_written_in_pieces_is_the_file_of_the_whole(tmp_path: Path) -> None:
+    pieces = [np.arange(7, dtype=np.int32), np.array([], dtype=np.int32), np.arange(5_000, dtype=np.int32)]
+    with ArrayWriter(tmp_path / "pieces.npy", np.int32) as array:
+        for piece in pieces:
+            array.append(piece)
+    np.save(tmp_path / "whole.npy", np.concatenate(pieces))
+    assert (tmp_path / "pieces.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert array.length == 5_007
