@@ -197,13 +197,19 @@ def test_an_address_that_is_none_is_told(address: str, ray: StandIn, monkeypatch
         ray_cluster.require_ray("prepare.engine")
 
 
-def test_a_cluster_that_cannot_be_joined_is_told(ray: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_cannot_be_joined_is_told(
+    ray: StandIn, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(**_: Any) -> None:
         raise ConnectionError("Could not find any running Ray instance.")
 
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(ConfigError, match=r"No Ray cluster could be joined: Could not find any.*Start its head node"):
-        ray_cluster.join_cluster()
+    told = r"No Ray cluster could be joined: Could not find any.*Start its head node"
+    assert prepare(place, "none", "--prepare.engine", "ray") == 2
+    assert re.search(told, capsys.readouterr().err) and not (place / "none").exists()
+    with pytest.raises(ConfigError, match=told):
+        running.run_sweep(config_of(place / "none", "--sweep.engine", "ray"), str(STUB / "sweep.py"))
+    assert not (place / "none").exists()
 
 
 # ---------------------------------------------------------------- sweeps

@@ -27,7 +27,7 @@ from pipelines.preparation.ray_workers import RayWorkers
 from pipelines.preparation.scrubbing import begin_scrubbing
 from pipelines.preparation.shards import begin_writing
 from pipelines.preparation.workers import Steps, Workers, default_workers
-from pipelines.ray_cluster import require_ray
+from pipelines.ray_cluster import join_cluster, require_ray
 from pipelines.run import Interrupted, is_first_process, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, report_if_finished, write_run_files
 
@@ -121,6 +121,8 @@ def open_run(config: Any, recipe: str) -> PreparationRun | None:
     run = PreparationRun(folder, config, source, evaluation, lookup, workers)
     if next(texts_of(run), None) is None:  # a column that is not there is told, too, before anything is written
         raise _no_rows(source)
+    if config.prepare.engine == "ray" and check is None:
+        join_cluster()  # before anything is written
     _take(run)
     return run
 

@@ -29,7 +29,7 @@ _LOST += "done is kept; the same command goes on."
 
 
 class RayWorkers:
-    """Tasks on the cluster, which is joined when the first item comes.
+    """Tasks on the cluster, which is joined by then, or when the first item comes.
 
     Args:
         steps: as for `Workers`.

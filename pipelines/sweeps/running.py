@@ -11,7 +11,7 @@ from pipelines.checking import Checked, attempt, checking, end_check
 from pipelines.config import config_to_yaml, read_yaml
 from pipelines.environment import environment
 from pipelines.errors import ConfigError, TrainingError
-from pipelines.ray_cluster import leave_cluster, require_ray
+from pipelines.ray_cluster import join_cluster, leave_cluster, require_ray
 from pipelines.report import finish_run
 from pipelines.run import Interrupted, say
 from pipelines.run_folder import RunFolder, claim_run_folder, find_run_folder, print_result, write_run_files
@@ -62,6 +62,8 @@ def run_sweep(config: Any, recipe: str) -> None:
         say(f"This sweep is finished. To search anew: --run.overwrite true, or another --run.dir. {folder.path}")
         print_result(folder, folder.read_json("metrics.json"))
         return
+    if config.sweep.engine == "ray":
+        join_cluster()  # before anything is written
     claim_run_folder(folder, clear=config.run.overwrite)
     try:
         _search(sweep, folder, config)
