@@ -3,6 +3,7 @@
 import errno
 import gc
 import os
+import re
 import shlex
 import signal
 import sys
@@ -20,6 +21,8 @@ ConfigT = TypeVar("ConfigT")
 # New objects between two searches for garbage while libraries are imported, which make some hundred thousand and no
 # garbage: at Python's own threshold a fifth of the time of importing transformers goes into searching.
 IMPORT_GC_THRESHOLD, GC_THRESHOLD = 50_000, gc.get_threshold()
+# What gloo and NCCL raise in a process whose peer is gone.
+_PEER_ENDED = re.compile(r"Connection (closed|reset) by peer|remote process exited|NCCL communicator was aborted")
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
@@ -116,6 +119,14 @@ def _unforeseen(error: Exception) -> int:
     """A full disk and too little GPU memory are the machine's; anything else is ours."""
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         say(f"OSError: {error}. The last checkpoint is whole: make room or mend the disk, then run the command again.")
+        return 2
+    if "RANK" in os.environ and _PEER_ENDED.search(str(error)):
+        # Not told by `say`: the first process may be the one that is gone.
+        print(
+            "Another process of this run has ended: see what it told, or whether it was killed. The last checkpoint is "
+            f"whole; to go on, run the same command again: {command_line()}",
+            file=sys.stderr,
+        )
         return 2
     if type(error).__name__ == "OutOfMemoryError":
         say(

@@ -209,6 +209,7 @@ def test_a_skeleton_has_no_weights_and_is_filled_with_those_of_the_model() -> No
             {"ACCELERATE_USE_PARALLELISM_CONFIG": "true", "PARALLELISM_CONFIG_CP_SIZE": "4"},
             "context parallelism over 4 processes.*parallelism_config_cp_size",
         ),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "for GPUs alone.*fsdp2.yaml"),
     ],
 )
 def test_what_would_not_be_exact_is_refused(
@@ -217,4 +218,4 @@ def test_what_would_not_be_exact_is_refused(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=told):
-        sharding.check_launcher()
+        sharding.check_launcher(has_gpu=False)

@@ -27,12 +27,14 @@ def is_asked_for() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
-def check_launcher() -> None:
+def check_launcher(has_gpu: bool) -> None:
     """Sets what a launcher must not choose, and refuses what would not be exact.
 
     Raises:
-        ConfigError: the launcher's config asks for DeepSpeed, for FSDP 1, or for tensor or context parallelism.
+        ConfigError: the launcher's config asks for DeepSpeed, for FSDP 1, for tensor or context parallelism, or on CPUs
+            for hybrid sharding.
     """
+    has_parallelism = os.environ.get("ACCELERATE_USE_PARALLELISM_CONFIG", "false").lower() == "true"
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise ConfigError(
             "The launcher's config asks for DeepSpeed, which these recipes do not run under. FSDP2 shards the same: "
@@ -40,12 +42,17 @@ def check_launcher() -> None:
         )
     for kind, name in (("tensor", "TP"), ("context", "CP"), ("sequence", "SP")):
         size = os.environ.get(f"PARALLELISM_CONFIG_{name}_SIZE", "1")
-        if os.environ.get("ACCELERATE_USE_PARALLELISM_CONFIG", "false").lower() == "true" and int(size) > 1:
+        if has_parallelism and int(size) > 1:
             raise ConfigError(
                 f"The launcher's config asks for {kind} parallelism over {size} processes "
                 f"(parallelism_config_{name.lower()}_size), with which the exactness of these recipes was never shown. "
                 "Set it to 1."
             )
+    if has_parallelism and not has_gpu:
+        raise ConfigError(
+            "The launcher's config has a parallelism_config, which accelerate takes for GPUs alone. Shard "
+            "over all processes: --config_file recipes/configs/accelerate/fsdp2.yaml"
+        )
     if is_asked_for():
         if os.environ.get("FSDP_VERSION", "1") != "2":
             raise ConfigError("The launcher's config asks for FSDP 1. Set fsdp_version: 2 in its fsdp_config.")

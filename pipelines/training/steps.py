@@ -59,11 +59,11 @@ def start_processes(run: "MeasuredRunConfig", training: "TrainingConfig") -> "Pa
     from accelerate import PartialState
     from accelerate.utils import set_seed
 
-    sharding.check_launcher()
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    sharding.check_launcher(has_gpu)
     end_imports()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     # Precision and compilation are the recipe's own choice: a launcher's setting must not be added to it in silence.
     for name in {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} & os.environ.keys():
         os.environ[name] = "no"
