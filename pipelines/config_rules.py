@@ -240,7 +240,7 @@ def check_ranges(config: Any) -> None:
         listed = isinstance(value, list)
         numbers = [one for one in (value if listed else [value]) if isinstance(one, int | float)]
         wrong = [one for one in numbers if not _is_in_range(key, one)]
-        if wrong or (listed and not numbers and key in RANGES):
+        if wrong or (value == [] and key in RANGES):
             refuse(ConfigError(f"{key} must be {_range(key)}; found {wrong[0] if wrong else value}."))
             _set_default(config, key)
 

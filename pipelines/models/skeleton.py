@@ -30,7 +30,8 @@ def is_skeleton(model: "PreTrainedModel", topic: str, unknown: str) -> bool:
         topic: of the finding, as in docs/preflight.md.
         unknown: what is not known without weights, such as `Proofs were not made`.
     """
-    if next(model.parameters()).device.type != "meta":
+    first = next(model.parameters(), None)
+    if first is None or first.device.type != "meta":
         return False
     if (check := checking()) is not None:
         told = f"{unknown}: for the forecast of preflight.device a model from scratch is built without weights."
